@@ -1,0 +1,53 @@
+//! The `tessera` command: one file a verb, in `command/`.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod command;
+mod pull;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A self-hosted AI platform in one process: sandboxed WebAssembly components, models on Burn.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve every component of a folder over HTTP.
+    Serve(command::serve::Args),
+    /// Fetch a model and verify it; without a name, list the known ones.
+    Pull(command::pull::Args),
+    /// Look at a model, or run it on raw inputs.
+    #[command(subcommand)]
+    Model(command::model::Command),
+    /// Check this machine and this set-up: what is wrong and how to mend it.
+    Doctor(command::doctor::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => command::serve::run(args),
+        Command::Pull(args) => command::pull::run(args),
+        Command::Model(command) => command::model::run(command),
+        Command::Doctor(args) => command::doctor::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

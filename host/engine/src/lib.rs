@@ -1,0 +1,29 @@
+//! Tensors and models: devices, weights, tokenizers, model families, tasks and batching on Burn.
+//!
+//! [`Engine`] is the door: it takes jobs from any thread, puts many of them into one batch and runs the batch on a thread
+//! that owns the device. [`Model`] is one model without the queue, for tools and tests.
+//!
+//! This crate knows no WebAssembly, no HTTP and no policy.
+
+#![cfg_attr(feature = "wgpu", recursion_limit = "256")]
+
+mod batch;
+mod device;
+mod engine;
+mod kernel;
+mod model;
+mod nn;
+mod schedule;
+mod task;
+mod tokenizer;
+mod weights;
+mod worker;
+
+pub use device::{DeviceError, DeviceSpec, Probe, probe};
+pub use engine::{Engine, EngineConfig, JobError, LoadFailure, StartError, Stats};
+pub use model::{Model, ModelCard, ModelError, ModelTask, Pooled};
+pub use task::embed::{EmbedJob, Embeddings, Input, Normalize, Prompt};
+pub use task::rerank::{RerankJob, Scores};
+pub use task::{Truncation, Usage};
+pub use tokenizer::TokenizerError;
+pub use weights::{TensorSummary, WeightsError};

@@ -1,0 +1,319 @@
+//! Models: what is in a folder, which family it is of, and one step of it.
+
+mod bert;
+mod roberta;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::Serialize;
+
+use crate::batch::{Batch, Tokens};
+use crate::device::{self, DeviceError, DeviceSpec};
+use crate::task::Want;
+use crate::task::embed::EmbedSettings;
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::weights::{TensorSummary, Weights, WeightsError};
+
+/// A family of models: one file, one line here.
+struct Family {
+    /// Values of `model_type` in `config.json`.
+    model_types: &'static [&'static str],
+    load: Load,
+}
+
+type Load = fn(&serde_json::Value, &Weights, &Device) -> Result<(Box<dyn Encoder>, Shape), ModelError>;
+
+const FAMILIES: &[Family] = &[
+    Family { model_types: &["bert"], load: bert::load },
+    Family { model_types: &["roberta", "xlm-roberta"], load: roberta::load },
+];
+
+/// The heads that are understood, by the end of the class name in `architectures`.
+const HEADS: [&str; 3] = ["Model", "ForMaskedLM", "ForSequenceClassification"];
+
+/// A model that reads whole texts.
+trait Encoder: Send + Sync {
+    /// The last hidden state of every token. Shape `[tokens, hidden]`.
+    fn hidden(&self, batch: &Batch) -> Tensor<2>;
+
+    /// The classifier's output; none if the model has no classifier.
+    ///
+    /// # Shapes
+    /// `first` (hidden state of each run's first token): `[runs, hidden]` → `[runs, labels]`
+    fn logits(&self, first: Tensor<2>) -> Option<Tensor<2>>;
+}
+
+/// Sizes that the engine checks inputs against.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    hidden: usize,
+    layers: usize,
+    vocabulary: usize,
+    types: usize,
+    tokens_max: usize,
+    labels: Option<usize>,
+}
+
+/// Why a model can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file of the model can't be read.
+    #[error("{file} can't be read: {cause}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// A file of the model says something that makes no sense.
+    #[error("the model's configuration is refused: {0}")]
+    Config(String),
+    /// The model is of a kind that isn't implemented.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// The device can't be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The weights can't be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The tokenizer can't be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelTask {
+    /// Texts to vectors; also reranking by late interaction.
+    Embed,
+    /// A score for a pair of texts: a cross-encoder.
+    Rerank,
+    /// Several labels for a text.
+    Classify,
+}
+
+/// What there is to know about a loaded model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelCard {
+    /// Its name in the registry: the name of its folder.
+    pub name: String,
+    /// `model_type` of its configuration.
+    pub family: String,
+    /// What it is for.
+    pub task: ModelTask,
+    /// Length of its vectors.
+    pub dimensions: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Tokens in its vocabulary.
+    pub vocabulary: usize,
+    /// Longest input, in tokens.
+    pub tokens_max: usize,
+    /// Outputs of its classifier, 0 without one.
+    pub labels: usize,
+    /// Names of its prompts.
+    pub prompts: Vec<String>,
+}
+
+/// One model on one device, without a queue.
+pub struct Model {
+    card: ModelCard,
+    encoder: Box<dyn Encoder>,
+    shape: Shape,
+    device: Device,
+    pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) embed: EmbedSettings,
+}
+
+/// The vectors of one input before any setting of the model is applied to them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pooled {
+    /// Mean over tokens, scaled to length 1.
+    pub mean: Vec<f32>,
+    /// First token's, scaled to length 1.
+    pub cls: Vec<f32>,
+}
+
+impl Model {
+    /// Loads a model from its folder, or from the weights file in it. `config.json` and the weights must be there; without
+    /// `tokenizer.json` only token ids are understood.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, the architecture is not implemented, or the device can't be used.
+    pub fn open(path: &Path, spec: DeviceSpec) -> Result<Model, ModelError> {
+        Model::on(path, &device::open(spec)?)
+    }
+
+    pub(crate) fn on(path: &Path, device: &Device) -> Result<Model, ModelError> {
+        let folder = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
+        let config = read_json(&folder.join("config.json"))?
+            .ok_or_else(|| ModelError::Config(format!("there is no config.json in {}", folder.display())))?;
+        let model_type = config["model_type"].as_str().unwrap_or_default();
+        let family = family(model_type)?;
+        check_head(&config)?;
+        let weights = Weights::open(path)?;
+        let (encoder, shape) = (family.load)(&config, &weights, device)?;
+        let embed = EmbedSettings::read(folder, shape.tokens_max)?;
+        let tokenizer = folder.join("tokenizer.json");
+        let tokenizer = tokenizer.is_file().then(|| Tokenizer::open(&tokenizer, embed.tokens_max)).transpose()?;
+        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let card = card(name, model_type, &shape, &embed);
+        Ok(Model { card, encoder, shape, device: device.clone(), tokenizer, embed })
+    }
+
+    /// What there is to know about it.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// The vectors of inputs given as token ids, in one batch.
+    ///
+    /// # Errors
+    /// A text that says which input is out of the model's range.
+    pub fn embed_ids(&self, inputs: &[Vec<u32>]) -> Result<Vec<Pooled>, String> {
+        let outputs = self.run_ids(Want::Tokens, inputs)?;
+        let hidden = self.shape.hidden;
+        let pool = |tokens: Vec<f32>| Pooled {
+            mean: crate::task::embed::unit(crate::task::embed::mean(&tokens, hidden)),
+            cls: crate::task::embed::unit(tokens[..hidden].to_vec()),
+        };
+        Ok(outputs.into_iter().map(pool).collect())
+    }
+
+    /// The classifier's outputs for inputs given as token ids, in one batch.
+    ///
+    /// # Errors
+    /// A text that says which input is out of the model's range, or that there is no classifier.
+    pub fn score_ids(&self, inputs: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        if self.shape.labels.is_none() {
+            return Err("this model has no classifier: use `embed`".into());
+        }
+        self.run_ids(Want::Logits, inputs)
+    }
+
+    /// The token ids of a text as the model reads it, special tokens included and cut at its length.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer or the text can't be encoded.
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, String> {
+        let tokenizer = self.tokenizer.as_ref().ok_or("this model has no tokenizer.json: give token ids")?;
+        tokenizer.encode(text).map(|tokens| tokens.ids).map_err(|error| error.to_string())
+    }
+
+    fn run_ids(&self, want: Want, inputs: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        let inputs: Vec<Tokens> = inputs.iter().map(|ids| Tokens::plain(ids.clone())).collect();
+        for (index, tokens) in inputs.iter().enumerate() {
+            self.check(tokens).map_err(|reason| format!("input {index} {reason}"))?;
+        }
+        Ok(self.run(want, inputs.iter()))
+    }
+
+    /// Whether the model can read an input: the gate that every input passes before it may be in a batch.
+    pub(crate) fn check(&self, tokens: &Tokens) -> Result<(), String> {
+        let Shape { vocabulary, types, tokens_max, .. } = self.shape;
+        let beyond = |ids: &[u32], limit: usize| ids.iter().copied().find(|&id| usize::try_from(id).is_ok_and(|id| id >= limit));
+        if tokens.ids.is_empty() {
+            return Err("has no tokens".into());
+        }
+        if tokens.ids.len() > tokens_max {
+            return Err(format!("has {} tokens; the model reads {tokens_max}", tokens.ids.len()));
+        }
+        if let Some(id) = beyond(&tokens.ids, vocabulary) {
+            return Err(format!("has token id {id}; the model's vocabulary ends at {}", vocabulary - 1));
+        }
+        match beyond(&tokens.type_ids, types) {
+            Some(id) => Err(format!("has segment {id}; the model has {types}")),
+            None => Ok(()),
+        }
+    }
+
+    /// One step: the outputs of every input, in order.
+    ///
+    /// # Panics
+    /// When an input was not checked, or logits are wanted of a model without a classifier.
+    pub(crate) fn run<'a>(&self, want: Want, inputs: impl Iterator<Item = &'a Tokens>) -> Vec<Vec<f32>> {
+        let batch: Batch = inputs.collect();
+        let hidden = self.encoder.hidden(&batch);
+        let width = self.shape.hidden;
+        let of_run = |values: &[f32], run: &std::ops::Range<usize>| values[run.start * width..run.end * width].to_vec();
+        match want {
+            Want::Tokens => device::with_values(hidden, |values| batch.runs.iter().map(|run| of_run(values, run)).collect()),
+            Want::Pooled => device::with_values(hidden, |values| {
+                batch.runs.iter().map(|run| self.embed.pooling.pool(&values[run.start * width..run.end * width], width)).collect()
+            }),
+            Want::Logits => {
+                let starts: Vec<i32> = batch.runs.iter().map(|run| i32::try_from(run.start).expect("a batch is bounded")).collect();
+                let count = starts.len();
+                let starts = Tensor::<1, Int>::from_data(TensorData::new(starts, [count]), &self.device);
+                let logits = self.encoder.logits(hidden.select(0, starts)).expect("logits are asked of a classifier");
+                let [_, labels] = logits.dims();
+                device::with_values(logits, |values| values.chunks(labels).map(<[f32]>::to_vec).collect())
+            }
+        }
+    }
+
+    /// What is in the weights of a model, without loading it.
+    ///
+    /// # Errors
+    /// When the weights can't be read.
+    pub fn tensors(path: &Path) -> Result<Vec<TensorSummary>, WeightsError> {
+        Ok(Weights::open(path)?.summary())
+    }
+}
+
+fn family(model_type: &str) -> Result<&'static Family, ModelError> {
+    FAMILIES.iter().find(|family| family.model_types.contains(&model_type)).ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.model_types).copied().collect();
+        ModelError::Unsupported(format!("model_type `{model_type}`; supported are {}", known.join(", ")))
+    })
+}
+
+fn check_head(config: &serde_json::Value) -> Result<(), ModelError> {
+    let names = config["architectures"].as_array().map_or(&[][..], Vec::as_slice);
+    for name in names.iter().filter_map(serde_json::Value::as_str) {
+        if !HEADS.iter().any(|head| name.ends_with(head)) {
+            return Err(ModelError::Unsupported(format!("architecture `{name}`; supported are names that end in {}", HEADS.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// How many labels a sequence classifier has, read from its weights.
+fn labels(config: &serde_json::Value, weights: &Weights, classifier: &str) -> Option<usize> {
+    let names = config["architectures"].as_array()?;
+    let classifies = names.iter().filter_map(serde_json::Value::as_str).any(|name| name.ends_with("ForSequenceClassification"));
+    let shape = weights.shape(&format!("{classifier}.weight"))?;
+    classifies.then(|| shape.first().copied()).flatten()
+}
+
+fn card(name: String, family: &str, shape: &Shape, embed: &EmbedSettings) -> ModelCard {
+    ModelCard {
+        name,
+        family: family.into(),
+        task: match shape.labels {
+            None => ModelTask::Embed,
+            Some(1) => ModelTask::Rerank,
+            Some(_) => ModelTask::Classify,
+        },
+        dimensions: shape.hidden,
+        layers: shape.layers,
+        vocabulary: shape.vocabulary,
+        tokens_max: embed.tokens_max,
+        labels: shape.labels.unwrap_or(0),
+        prompts: embed.prompts.keys().cloned().collect(),
+    }
+}
+
+/// A JSON file of a model; none if it isn't there.
+pub(crate) fn read_json(file: &Path) -> Result<Option<serde_json::Value>, ModelError> {
+    match std::fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| ModelError::Config(format!("{} is not JSON: {error}", file.display()))),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ModelError::Unreadable { file: file.into(), cause }),
+    }
+}

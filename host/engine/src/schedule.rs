@@ -1,0 +1,169 @@
+//! Which inputs go into the next batch. A pure state machine: no clock, no thread, no tensor.
+//!
+//! Requests wait in the order they came. A batch takes inputs of the oldest request's kind, one from each request in turn,
+//! until its token budget is spent: short requests don't wait behind long ones, and nothing waits for a batch to fill.
+
+use std::collections::VecDeque;
+
+/// How much may wait and how much goes into one batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Tokens of one batch; a single input may have more.
+    pub(crate) batch_tokens_max: usize,
+    /// Tokens that may wait.
+    pub(crate) queue_tokens_max: usize,
+}
+
+/// The queue is full.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// One input of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) request: u64,
+    pub(crate) input: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<Kind> {
+    request: u64,
+    kind: Kind,
+    /// Tokens of each input that has not been in a batch, with its index.
+    inputs: VecDeque<(usize, usize)>,
+}
+
+/// Requests that wait, and the rule that picks among them. Inputs of one `Kind` can share a batch.
+#[derive(Debug)]
+pub(crate) struct Schedule<Kind> {
+    limits: Limits,
+    waiting: VecDeque<Waiting<Kind>>,
+    tokens: usize,
+}
+
+impl<Kind: Copy + PartialEq> Schedule<Kind> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Schedule { limits, waiting: VecDeque::new(), tokens: 0 }
+    }
+
+    /// Tokens that wait.
+    pub(crate) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Takes a request with the token count of each of its inputs, all or nothing.
+    pub(crate) fn push(&mut self, request: u64, kind: Kind, lengths: impl Iterator<Item = usize>) -> Result<(), Full> {
+        let inputs: VecDeque<(usize, usize)> = lengths.enumerate().collect();
+        let tokens: usize = inputs.iter().map(|(_, tokens)| tokens).sum();
+        if self.tokens.saturating_add(tokens) > self.limits.queue_tokens_max {
+            return Err(Full);
+        }
+        self.tokens += tokens;
+        self.waiting.push_back(Waiting { request, kind, inputs });
+        Ok(())
+    }
+
+    /// Forgets requests that nobody waits for any more.
+    pub(crate) fn retain(&mut self, mut is_wanted: impl FnMut(u64) -> bool) {
+        self.waiting.retain(|waiting| is_wanted(waiting.request));
+        self.tokens = self.waiting.iter().flat_map(|waiting| &waiting.inputs).map(|(_, tokens)| tokens).sum();
+    }
+
+    /// The next batch and its kind; none when nothing waits.
+    pub(crate) fn next_batch(&mut self) -> Option<(Kind, Vec<Place>)> {
+        let kind = self.waiting.front()?.kind;
+        let mut batch = Vec::new();
+        let mut budget = self.limits.batch_tokens_max;
+        loop {
+            let taken = batch.len();
+            for waiting in self.waiting.iter_mut().filter(|waiting| waiting.kind == kind) {
+                let fits = |&(_, tokens): &(usize, usize)| tokens <= budget || batch.is_empty();
+                let Some((input, tokens)) = waiting.inputs.pop_front_if(|next| fits(next)) else { continue };
+                budget = budget.saturating_sub(tokens);
+                self.tokens -= tokens;
+                batch.push(Place { request: waiting.request, input });
+            }
+            if batch.len() == taken {
+                break;
+            }
+        }
+        self.waiting.retain(|waiting| !waiting.inputs.is_empty());
+        Some((kind, batch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn schedule(batch_tokens_max: usize) -> Schedule<u8> {
+        Schedule::new(Limits { batch_tokens_max, queue_tokens_max: 10_000 })
+    }
+
+    fn place(request: u64, input: usize) -> Place {
+        Place { request, input }
+    }
+
+    #[test]
+    fn requests_of_one_kind_share_a_batch() {
+        let mut schedule = schedule(100);
+        schedule.push(1, 0, [10, 10].into_iter()).expect("room");
+        schedule.push(2, 1, [10].into_iter()).expect("room");
+        schedule.push(3, 0, [10].into_iter()).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(3, 0), place(1, 1)])));
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0)])));
+        assert_eq!(schedule.next_batch(), None);
+    }
+
+    #[test]
+    fn a_short_request_does_not_wait_behind_a_long_one() {
+        let mut schedule = schedule(20);
+        schedule.push(1, 0, [10; 50].into_iter()).expect("room");
+        schedule.push(2, 0, [10].into_iter()).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(2, 0)])));
+    }
+
+    #[test]
+    fn an_input_larger_than_a_batch_goes_alone() {
+        let mut schedule = schedule(20);
+        schedule.push(1, 0, [30, 5].into_iter()).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 1)])));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_keeps_what_it_has() {
+        let mut schedule = schedule(20);
+        schedule.push(1, 0, [9_990].into_iter()).expect("room");
+        assert_eq!(schedule.push(2, 0, [6, 6].into_iter()), Err(Full));
+        assert_eq!(schedule.tokens(), 9_990);
+        schedule.retain(|request| request != 1);
+        assert_eq!(schedule.tokens(), 0);
+        schedule.push(2, 0, [6, 6].into_iter()).expect("room again");
+    }
+
+    proptest! {
+        #[test]
+        fn every_input_is_in_exactly_one_batch_and_batches_keep_their_budget(
+            requests in prop::collection::vec((0u8..3, prop::collection::vec(1usize..40, 1..12)), 1..12),
+        ) {
+            let mut schedule = schedule(64);
+            for (id, (kind, lengths)) in requests.iter().enumerate() {
+                schedule.push(id as u64, *kind, lengths.iter().copied()).expect("room");
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            let tokens_of = |place: &Place| requests[place.request as usize].1[place.input];
+            while let Some((kind, batch)) = schedule.next_batch() {
+                prop_assert!(!batch.is_empty());
+                prop_assert!(batch.len() == 1 || batch.iter().map(tokens_of).sum::<usize>() <= 64);
+                for place in batch {
+                    prop_assert_eq!(requests[place.request as usize].0, kind);
+                    prop_assert!(seen.insert((place.request, place.input)));
+                }
+            }
+            prop_assert_eq!(seen.len(), requests.iter().map(|(_, lengths)| lengths.len()).sum::<usize>());
+            prop_assert_eq!(schedule.tokens(), 0);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One request's rights, bound to the guest task that serves it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use policy::{Caller, Snapshot, Tenant};
+use tokio::time::Instant;
+use wasmtime::component::GuestTaskId;
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use crate::sandbox::Ctx;
+
+/// The id of a request, as in `x-request-id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Takes a client's id if it is short and plain, so that it can't forge log lines.
+    pub(crate) fn from_client(id: &[u8]) -> Option<RequestId> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+        let text = std::str::from_utf8(id).ok().filter(|_| (1..=64).contains(&id.len()) && id.iter().all(is_plain));
+        text.map(|text| RequestId(text.into()))
+    }
+
+    /// A new id: the server's start time and a count, unique on this machine.
+    pub(crate) fn new(start: u64, count: u64) -> RequestId {
+        RequestId(format!("{start:x}-{count:x}").into())
+    }
+
+    /// The id as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What every host function reads before it does anything. Rights belong to the call, not to the instance: an instance may
+/// serve several requests, and a policy may change between them.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The request's id.
+    pub(crate) id: RequestId,
+    /// Whose data and quota this is about.
+    pub(crate) tenant: Tenant,
+    /// Who asked.
+    pub(crate) caller: Caller,
+    /// When the request must be over.
+    pub(crate) deadline: Instant,
+    /// What may be done.
+    pub(crate) policy: Arc<Snapshot>,
+}
+
+/// The calls that an instance serves, by guest task. An entry stays until its task's number is used again, so that what a
+/// guest does after its answer still counts as that request; task numbers are reused, which bounds the table.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(HashMap<GuestTaskId, Arc<Call>>);
+
+impl Calls {
+    pub(crate) fn bind(&mut self, task: GuestTaskId, call: Arc<Call>) {
+        self.0.insert(task, call);
+    }
+}
+
+/// The call in which a host function runs; none outside any request, as while an instance starts.
+pub(crate) fn current(mut store: StoreContextMut<'_, Ctx>) -> Option<Arc<Call>> {
+    let root = store.as_context_mut().async_call_stack().ok()?.last()?;
+    store.data().calls.0.get(&root).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_id_is_taken_only_if_it_is_plain() {
+        assert_eq!(RequestId::from_client(b"abc-1").as_ref().map(RequestId::as_str), Some("abc-1"));
+        for id in [&b""[..], b"a b", b"a\nb", b"\xff", &[b'a'; 65]] {
+            assert_eq!(RequestId::from_client(id), None);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a guest may call, one file for each WIT package. A host function reads its [`Call`](crate::Call), asks the policy,
+//! and acts on the permit that it gets.
+
+mod config;
+mod embed;
+pub(crate) mod log;
+mod rerank;
+
+use std::sync::Arc;
+
+use engine::{JobError, Usage};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::tessera::inference::types;
+use crate::bindings::{self, tessera};
+use crate::call::{self, Call};
+use crate::sandbox::Ctx;
+
+/// Capabilities that a policy can grant, by WIT name.
+pub const NAMES: [&str; 4] = ["config", "embed", "log", "rerank"];
+
+/// Links every capability.
+pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::embed::embed::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::log::log::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::rerank::rerank::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::inference::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)
+}
+
+impl bindings::tessera::inference::types::Host for Ctx {}
+
+/// The call of a host function that has a model run, and the engine to run it.
+fn context(store: StoreContextMut<'_, Ctx>) -> Result<(Arc<Call>, Arc<dyn crate::Inference>), types::Error> {
+    let inference = store.data().sandbox.inference.clone();
+    let outside = || error(types::ErrorCode::InvalidInput, "a model can be used only while a request is served".into());
+    Ok((call::current(store).ok_or_else(outside)?, inference))
+}
+
+/// Waits for the engine until the request's deadline.
+async fn within<T>(call: &Call, work: impl Future<Output = Result<T, JobError>>) -> Result<T, types::Error> {
+    match tokio::time::timeout_at(call.deadline, work).await {
+        Ok(result) => result.map_err(from_job),
+        Err(_) => Err(error(types::ErrorCode::Deadline, "the time for this request is over".into())),
+    }
+}
+
+fn error(code: types::ErrorCode, message: String) -> types::Error {
+    types::Error { code, message }
+}
+
+/// What the guest learns of a denial: the same as of a model that isn't there.
+fn denied(call: &Call, denial: &policy::Denial, asked: Option<&str>) -> types::Error {
+    tracing::warn!(request = %call.id, caller = ?call.caller, component = %call.policy.component(), %denial, "denied");
+    let asked: String = asked.unwrap_or("(default)").chars().take(128).collect();
+    error(types::ErrorCode::UnknownModel, format!("The model `{asked}` does not exist or is not available here."))
+}
+
+fn from_job(cause: JobError) -> types::Error {
+    let code = match &cause {
+        JobError::UnknownModel(_) => types::ErrorCode::UnknownModel,
+        JobError::Unsupported(_) | JobError::NoTokenizer => types::ErrorCode::Unsupported,
+        JobError::InvalidInput(_) => types::ErrorCode::InvalidInput,
+        JobError::TooLong { .. } => types::ErrorCode::TooLong,
+        JobError::Overloaded | JobError::Stopped => types::ErrorCode::Overloaded,
+        JobError::Failed(_) => types::ErrorCode::Internal,
+    };
+    match cause {
+        // The cause is for the log, where the engine wrote it.
+        JobError::Failed(_) => error(code, "the model failed on this input".into()),
+        cause => error(code, cause.to_string()),
+    }
+}
+
+fn usage(usage: Vec<Usage>) -> Vec<types::Usage> {
+    usage.into_iter().map(|Usage { tokens, truncated }| types::Usage { tokens, truncated }).collect()
+}

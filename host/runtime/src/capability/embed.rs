@@ -1,0 +1,56 @@
+//! `tessera:embed`: texts to vectors.
+
+use engine::{EmbedJob, Normalize, Truncation};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Access, Accessor, HasSelf};
+
+use super::{context, denied, usage, within};
+use crate::bindings::tessera::embed::embed::{Embeddings, Host, HostWithStore, Input, Options, Prompt};
+use crate::bindings::tessera::inference::types::Error;
+use crate::call;
+use crate::sandbox::Ctx;
+
+impl Host for Ctx {}
+
+impl HostWithStore<Ctx> for HasSelf<Ctx> {
+    async fn embed(host: &Accessor<Ctx, Self>, inputs: Vec<Input>, options: Options) -> Result<Embeddings, Error> {
+        let (call, inference) = host.with(|mut store| context(store.as_context_mut()))?;
+        let asked = options.model.as_deref();
+        let permit = call.policy.embed(asked).map_err(|denial| denied(&call, &denial, asked))?;
+        let done = within(&call, inference.embed(permit, job(inputs, options))).await?;
+        let dimensions = u32::try_from(done.dimensions).unwrap_or(u32::MAX);
+        Ok(Embeddings { model: done.model, dimensions, values: done.values, usage: usage(done.usage) })
+    }
+
+    fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
+        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
+        let loaded = host.get().sandbox.inference.models();
+        let granted = call.policy.grants().embed.iter().flat_map(|grant| &grant.models);
+        let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
+        granted.filter(is_loaded).map(|name| name.as_str().into()).collect()
+    }
+}
+
+fn job(inputs: Vec<Input>, options: Options) -> EmbedJob {
+    let input = |input| match input {
+        Input::Text(text) => engine::Input::Text(text),
+        Input::Tokens(ids) => engine::Input::Ids(ids),
+    };
+    EmbedJob {
+        model: String::new(), // the permit's
+        inputs: inputs.into_iter().map(input).collect(),
+        prompt: match options.prompt {
+            Prompt::Standard => engine::Prompt::Standard,
+            Prompt::Query => engine::Prompt::Query,
+            Prompt::Document => engine::Prompt::Document,
+            Prompt::Named(name) => engine::Prompt::Named(name),
+        },
+        truncation: if options.truncate { Truncation::Cut } else { Truncation::Refuse },
+        normalize: match options.normalize {
+            None => Normalize::AsModel,
+            Some(true) => Normalize::Always,
+            Some(false) => Normalize::Never,
+        },
+        dimensions: options.dimensions.map(|dimensions| usize::try_from(dimensions).unwrap_or(usize::MAX)),
+    }
+}

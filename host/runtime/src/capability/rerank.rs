@@ -1,0 +1,39 @@
+//! `tessera:rerank`: scores of documents for a query.
+
+use engine::{RerankJob, Truncation};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Access, Accessor, HasSelf};
+
+use super::{context, denied, usage, within};
+use crate::bindings::tessera::inference::types::Error;
+use crate::bindings::tessera::rerank::rerank::{Host, HostWithStore, Options, Scores};
+use crate::call;
+use crate::sandbox::Ctx;
+
+impl Host for Ctx {}
+
+impl HostWithStore<Ctx> for HasSelf<Ctx> {
+    async fn rerank(
+        host: &Accessor<Ctx, Self>,
+        query: String,
+        documents: Vec<String>,
+        options: Options,
+    ) -> Result<Scores, Error> {
+        let (call, inference) = host.with(|mut store| context(store.as_context_mut()))?;
+        let asked = options.model.as_deref();
+        let permit = call.policy.rerank(asked).map_err(|denial| denied(&call, &denial, asked))?;
+        let truncation = if options.truncate { Truncation::Cut } else { Truncation::Refuse };
+        let model = String::new(); // the permit's
+        let job = RerankJob { model, query, documents, truncation, raw_scores: options.raw_scores };
+        let done = within(&call, inference.rerank(permit, job)).await?;
+        Ok(Scores { model: done.model, values: done.values, usage: usage(done.usage) })
+    }
+
+    fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
+        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
+        let loaded = host.get().sandbox.inference.models();
+        let granted = call.policy.grants().rerank.iter().flat_map(|grant| &grant.models);
+        let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
+        granted.filter(is_loaded).map(|name| name.as_str().into()).collect()
+    }
+}

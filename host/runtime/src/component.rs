@@ -1,0 +1,253 @@
+//! A component: its folder, its manifest, its compiled code and its policy.
+
+pub(crate) mod compiled;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use policy::{ComponentName, PolicyFile, Route, Snapshot};
+use serde::{Deserialize, Serialize};
+use wasmtime::component::types::ComponentItem;
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{p2, p3};
+
+use crate::bindings::ServicePre;
+use crate::capability;
+use crate::instance::Instances;
+use crate::sandbox::{Ctx, Sandbox};
+
+/// `component.toml`: who a component is and what it wants. Wanting grants nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Its name: that of its folder.
+    pub name: ComponentName,
+    /// Its version, for people.
+    pub version: String,
+    /// One line that says what it does.
+    pub description: String,
+    /// Routes it wants besides its own `/c/NAME/*`.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Capabilities it wants, by WIT name.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// How it wants its instances to live.
+    #[serde(default)]
+    pub instance: Reuse,
+}
+
+/// `[instance]`: how long an instance lives. By default every request gets a fresh one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reuse {
+    /// Requests that one instance serves before it is thrown away; 1 never reuses.
+    pub requests_max: u32,
+    /// Requests that one instance serves at the same time.
+    pub concurrency_max: u32,
+    /// An instance that has had nothing to do for so long is thrown away, in milliseconds.
+    pub idle_ms_max: u64,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Reuse { requests_max: 1, concurrency_max: 1, idle_ms_max: 10_000 }
+    }
+}
+
+/// Why a component did not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file of it can't be read.
+    #[error("{file} can't be read: {cause}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// There is a manifest and no code.
+    #[error("{0} is not there: build the component (`make components` builds the bundled ones) and put it beside component.toml")]
+    NotBuilt(PathBuf),
+    /// The manifest is malformed.
+    #[error("{file} is refused: {cause}")]
+    Manifest {
+        /// The file.
+        file: PathBuf,
+        /// Line, column and reason.
+        cause: toml::de::Error,
+    },
+    /// The manifest names another component than the folder.
+    #[error("the folder is named `{folder}` and its component.toml says `{manifest}`: give both the same name")]
+    Name {
+        /// The folder's name.
+        folder: String,
+        /// The manifest's.
+        manifest: ComponentName,
+    },
+    /// The policy can't be used.
+    #[error(transparent)]
+    Policy(#[from] policy::LoadError),
+    /// It wants a capability that doesn't exist.
+    #[error("component.toml wants the capability `{0}`; there are {known}", known = capability::NAMES.join(", "))]
+    UnknownCapability(String),
+    /// It uses capabilities that its manifest doesn't declare.
+    #[error("it imports {missing} without declaring it: add to component.toml\n\n    capabilities = [{lines}]\n")]
+    Undeclared {
+        /// The undeclared ones.
+        missing: String,
+        /// What the line should say.
+        lines: String,
+    },
+    /// It uses capabilities that its policy doesn't grant.
+    #[error("it needs {missing}, which the policy does not grant. To grant it, add to {file}:\n\n{lines}\n")]
+    NotGranted {
+        /// The missing sections.
+        missing: String,
+        /// The policy file.
+        file: String,
+        /// The lines to add.
+        lines: String,
+    },
+    /// It wants routes that its policy doesn't allow.
+    #[error("it wants routes that the policy does not allow. To allow them, add to {file}:\n\n[routes]\nallow = [{lines}]\n")]
+    RoutesNotGranted {
+        /// The policy file.
+        file: String,
+        /// The routes.
+        lines: String,
+    },
+    /// Another component has the route already.
+    #[error("its route `{route}` is taken by component `{owner}`: change one of the two policies")]
+    RouteTaken {
+        /// The route.
+        route: String,
+        /// Who has it.
+        owner: String,
+    },
+    /// The code can't be compiled or linked.
+    #[error("component.wasm is refused: {0:#}")]
+    Code(wasmtime::Error),
+    /// It exports nothing that serves HTTP.
+    #[error("component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`")]
+    NoHandler,
+}
+
+/// The ways to serve HTTP.
+pub(crate) enum GuestPre {
+    /// The lean typed export.
+    Handler(ServicePre<Ctx>),
+    /// `wasi:http`, 0.2 or 0.3.
+    Http(ProxyPre<Ctx>),
+}
+
+/// A loaded component.
+pub(crate) struct Component {
+    pub(crate) manifest: Manifest,
+    pub(crate) policy: Arc<Snapshot>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) pre: GuestPre,
+    pub(crate) log: Arc<capability::log::Budget>,
+    pub(crate) instances: Instances,
+}
+
+impl Component {
+    /// Its name.
+    pub(crate) fn name(&self) -> &ComponentName {
+        &self.manifest.name
+    }
+
+    /// Reads, compiles (or takes from the cache) and links a component.
+    ///
+    /// # Errors
+    /// When a file is missing or malformed, or the policy grants less than the component needs.
+    pub(crate) fn load(folder: &Path, policies: &Path, cache: &Path, sandbox: &Arc<Sandbox>) -> Result<Component, LoadError> {
+        let manifest = read_manifest(folder)?;
+        let policy = Snapshot::load(policies, &manifest.name, &manifest.capabilities)?;
+        let (_, refused) = policy.routes(&manifest.routes);
+        if !refused.is_empty() {
+            let lines = refused.iter().map(|route| format!("{:?}", route.to_string())).collect::<Vec<_>>().join(", ");
+            return Err(LoadError::RoutesNotGranted { file: policy.file().into(), lines });
+        }
+        let file = folder.join("component.wasm");
+        let wasm = std::fs::read(&file).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => LoadError::NotBuilt(file.clone()),
+            _ => LoadError::Unreadable { file: file.clone(), cause },
+        })?;
+        let code = compiled::load(&sandbox.engine, &wasm, cache).map_err(LoadError::Code)?;
+        check_imports(&code, &sandbox.engine, &manifest, &policy)?;
+        let pre = prepare(&code, sandbox)?;
+        let instances = Instances::new(manifest.instance, policy.limits().concurrency_max);
+        let (policy, sandbox) = (Arc::new(policy), sandbox.clone());
+        Ok(Component { manifest, policy, sandbox, pre, log: Arc::default(), instances })
+    }
+}
+
+/// Reads and checks `component.toml`.
+pub(crate) fn read_manifest(folder: &Path) -> Result<Manifest, LoadError> {
+    let file = folder.join("component.toml");
+    let text = std::fs::read_to_string(&file).map_err(|cause| LoadError::Unreadable { file: file.clone(), cause })?;
+    let manifest: Manifest = toml::from_str(&text).map_err(|cause| LoadError::Manifest { file, cause })?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    if name != manifest.name.as_str() {
+        return Err(LoadError::Name { folder: name.into(), manifest: manifest.name });
+    }
+    match manifest.capabilities.iter().find(|name| !capability::NAMES.contains(&name.as_str())) {
+        Some(unknown) => Err(LoadError::UnknownCapability(unknown.clone())),
+        None => Ok(manifest),
+    }
+}
+
+/// Refuses a component that imports a capability it doesn't declare or isn't granted. Interfaces that hold only types give no
+/// power and need neither.
+fn check_imports(
+    code: &wasmtime::component::Component,
+    engine: &wasmtime::Engine,
+    manifest: &Manifest,
+    policy: &Snapshot,
+) -> Result<(), LoadError> {
+    let used: Vec<String> = code.component_type().imports(engine).filter_map(|(name, item)| capability_of(name, &item.ty, engine)).collect();
+    let undeclared: Vec<&String> = used.iter().filter(|name| !manifest.capabilities.contains(name)).collect();
+    if !undeclared.is_empty() {
+        let quote = |name: &String| format!("{name:?}");
+        let lines = used.iter().map(quote).collect::<Vec<_>>().join(", ");
+        return Err(LoadError::Undeclared { missing: join(&undeclared), lines });
+    }
+    let missing: Vec<&String> = used.iter().filter(|name| !policy.grants().has_section(name)).collect();
+    if !missing.is_empty() {
+        let lines = missing.iter().map(|name| PolicyFile::lines_to_add(name)).collect::<Vec<_>>().join("\n\n");
+        return Err(LoadError::NotGranted { missing: join(&missing), file: policy.file().into(), lines });
+    }
+    Ok(())
+}
+
+fn join(names: &[&String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The capability that an import uses: `embed` for `tessera:embed/embed@0.1.0`.
+fn capability_of(import: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> Option<String> {
+    let package = import.strip_prefix("tessera:")?.split(['/', '@']).next()?;
+    let ComponentItem::ComponentInstance(instance) = item else { return Some(package.into()) };
+    let mut items = instance.exports(engine);
+    items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_))).then(|| package.into())
+}
+
+/// Links the code and finds the way in which it serves HTTP.
+fn prepare(code: &wasmtime::component::Component, sandbox: &Sandbox) -> Result<GuestPre, LoadError> {
+    let pre = sandbox.linker.instantiate_pre(code).map_err(LoadError::Code)?;
+    let exports: Vec<String> = code.component_type().exports(&sandbox.engine).map(|(name, _)| name.into()).collect();
+    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    if exported("tessera:handler/handler@") {
+        return ServicePre::new(pre).map(GuestPre::Handler).map_err(LoadError::Code);
+    }
+    if exported("wasi:http/handler@0.3.") {
+        let pre = p3::bindings::ServicePre::new(pre).map_err(LoadError::Code)?;
+        return Ok(GuestPre::Http(ProxyPre::P3(pre)));
+    }
+    if exported("wasi:http/incoming-handler@0.2.") {
+        let pre = p2::bindings::ProxyPre::new(pre).map_err(LoadError::Code)?;
+        return Ok(GuestPre::Http(ProxyPre::P2(pre)));
+    }
+    Err(LoadError::NoHandler)
+}

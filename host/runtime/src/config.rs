@@ -1,0 +1,126 @@
+//! How a server is set up.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `tessera.toml`, and what `tessera serve` changes of it. Checked whole before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Where to listen. Until there are keys only loopback addresses are allowed; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A folder for each component.
+    pub components: PathBuf,
+    /// A file for each component's policy.
+    pub policies: PathBuf,
+    /// A folder for each model.
+    pub models: PathBuf,
+    /// What the server keeps: compiled components for now.
+    pub data: PathBuf,
+    /// The device for tensors: `flex`, `wgpu`, `cuda`, `rocm`, with `:INDEX` where there are several.
+    pub device: String,
+    /// Threads for tensor work on the CPU; 0 takes one for each core.
+    pub threads: usize,
+    /// Instances that may live at one time, all components together.
+    pub instances_max: u32,
+    /// Connections that may be open at one time; more wait to be accepted.
+    pub connections_max: usize,
+    /// Time for a client to send its request's head, in milliseconds.
+    pub header_ms_max: u64,
+    /// Bodies up to this length are handed to a component whole, in bytes; longer ones as a stream.
+    pub body_whole_bytes_max: u64,
+    /// How often running components are interrupted to let others run, in milliseconds.
+    pub epoch_ms: u64,
+    /// Time for running requests to finish after SIGTERM, in milliseconds.
+    pub drain_ms_max: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            components: "components".into(),
+            policies: "policies".into(),
+            models: "models".into(),
+            data: "data".into(),
+            device: "flex".into(),
+            threads: 0,
+            instances_max: 1000,
+            connections_max: 10_000,
+            header_ms_max: 10_000,
+            body_whole_bytes_max: 256 << 10,
+            epoch_ms: 10,
+            drain_ms_max: 30_000,
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is not a configuration.
+    #[error("the configuration is refused: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// Listening beyond loopback would let everybody in.
+    #[error(
+        "`listen = \"{0}\"` is reachable from other machines, and this version has no keys to tell callers apart: \
+         listen on 127.0.0.1 or [::1] and put an authenticating proxy before it"
+    )]
+    ListensBeyondLoopback(SocketAddr),
+    /// A number that must not be 0.
+    #[error("`{0}` must not be 0")]
+    Zero(&'static str),
+}
+
+impl ServerConfig {
+    /// Reads `tessera.toml`.
+    ///
+    /// # Errors
+    /// When a key is unknown or of the wrong type. Values are checked by [`check`](Self::check).
+    pub fn parse(text: &str) -> Result<ServerConfig, ConfigError> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// When one is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.listen.ip().is_loopback() {
+            return Err(ConfigError::ListensBeyondLoopback(self.listen));
+        }
+        let zeros = [
+            ("instances_max", self.instances_max == 0),
+            ("connections_max", self.connections_max == 0),
+            ("header_ms_max", self.header_ms_max == 0),
+            ("epoch_ms", self.epoch_ms == 0),
+        ];
+        match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
+            Some((name, _)) => Err(ConfigError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listen_address_beyond_loopback_is_refused() {
+        for listen in ["0.0.0.0:80", "192.168.1.1:80", "[::]:80"] {
+            let config = ServerConfig { listen: listen.parse().expect("an address"), ..ServerConfig::default() };
+            assert!(matches!(config.check(), Err(ConfigError::ListensBeyondLoopback(_))), "{listen}");
+        }
+        let config = ServerConfig { listen: "[::1]:0".parse().expect("an address"), ..ServerConfig::default() };
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = ServerConfig::parse("lissen = \"127.0.0.1:1\"").expect_err("unknown key");
+        assert!(error.to_string().contains("lissen"), "{error}");
+    }
+}

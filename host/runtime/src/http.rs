@@ -1,0 +1,8 @@
+//! HTTP: connections, the host's own routes, and the way in and out of components.
+
+pub(crate) mod body;
+pub(crate) mod error;
+pub(crate) mod exchange;
+mod host;
+mod request;
+pub(crate) mod server;

@@ -1,0 +1,56 @@
+//! Errors as clients see them: OpenAI's shape, whatever the route.
+
+use ::http::{HeaderValue, Response, StatusCode, header};
+use axum::body::Body;
+use serde::Serialize;
+
+use crate::instance::Fault;
+
+/// `{"error": {…}}`.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: Detail<'a>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}
+
+/// An answer that says what went wrong; `code` is stable and for programs.
+pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) -> Response<Body> {
+    let kind = match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        400..=499 => "invalid_request_error",
+        501 => "not_supported_error",
+        503 => "unavailable_error",
+        _ => "server_error",
+    };
+    let body = ErrorBody { error: Detail { message, kind, param: None, code } };
+    let body = serde_json::to_vec(&body).expect("strings make good JSON");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The one table of what goes wrong in components.
+pub(crate) fn fault(fault: Fault) -> Response<Body> {
+    let (status, code) = match fault {
+        Fault::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Fault::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
+        Fault::Trapped => (StatusCode::INTERNAL_SERVER_ERROR, "component_failed"),
+        Fault::BadResponse => (StatusCode::BAD_GATEWAY, "bad_response"),
+    };
+    let mut response = response(status, code, &fault.to_string());
+    if fault == Fault::Busy {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,110 @@
+//! The host's own routes.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use ::http::{Request, Response, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::server::Shared;
+use super::{error, request};
+
+const MODELS_OWNER: &str = "tessera";
+
+/// The routes of the host; everything else goes to components.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/health", only(get(|| async {})))
+        .route("/ready", only(get(ready)))
+        .route("/metrics", only(get(metrics)))
+        .route("/v1/models", only(get(models)))
+        .route("/v1/models/{name}", only(get(model)))
+        .route("/v1/health_check", only(get(health_check)))
+        .route("/v1/list_service", only(get(list_service)))
+        .fallback(forward)
+        .with_state(shared)
+}
+
+/// A wrong method on one of these is answered in JSON too; axum adds `Allow`.
+fn only(route: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
+    route.fallback(|| async {
+        error::response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route takes GET.")
+    })
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    request::serve(&shared, request).await
+}
+
+/// 200 when requests are served, 503 while draining.
+async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    if shared.is_draining() {
+        return error::response(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is shutting down");
+    }
+    Json(json!({"status": "ready"})).into_response()
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    let mut text = String::new();
+    match shared.metrics.encode(&mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(_) => error::response(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "the metrics could not be written"),
+    }
+}
+
+fn model_object(card: &engine::ModelCard, created: u64) -> Value {
+    json!({
+        "id": card.name, "object": "model", "created": created, "owned_by": MODELS_OWNER,
+        "task": card.task, "dimensions": card.dimensions, "max_input_tokens": card.tokens_max,
+    })
+}
+
+async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let data: Vec<Value> = shared.inference.models().iter().map(|card| model_object(card, shared.started)).collect();
+    Json(json!({"object": "list", "data": data}))
+}
+
+async fn model(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
+    match shared.inference.models().iter().find(|card| card.name == name) {
+        Some(card) => Json(model_object(card, shared.started)).into_response(),
+        None => {
+            let mut message = String::from("The model `");
+            let _ = write!(message, "{}` does not exist.", name.chars().take(128).collect::<String>());
+            error::response(StatusCode::NOT_FOUND, "model_not_found", &message)
+        }
+    }
+}
+
+/// OPEA's C01.
+async fn health_check() -> Json<Value> {
+    Json(json!({
+        "Service Title": "tessera",
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Service Description": "A self-hosted AI platform: sandboxed components, models on Burn",
+    }))
+}
+
+/// What OPEA's API specification promises: every service with its routes.
+async fn list_service(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let service = |component: &Arc<crate::component::Component>| {
+        let manifest = &component.manifest;
+        let mut routes: Vec<String> = manifest.routes.iter().map(ToString::to_string).collect();
+        routes.push(policy::Route::of_component(&manifest.name).to_string());
+        json!({
+            "name": manifest.name, "version": manifest.version, "description": manifest.description,
+            "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
+        })
+    };
+    let failed = |(name, error): &(String, crate::component::LoadError)| {
+        let reason = error.to_string();
+        json!({"name": name, "status": "not loaded", "reason": reason.lines().next().unwrap_or_default()})
+    };
+    let services: Vec<Value> =
+        shared.registry.components().map(service).chain(shared.registry.failures().iter().map(failed)).collect();
+    Json(json!({"services": services}))
+}

@@ -1,0 +1,106 @@
+//! A request's way into a component.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use axum::body::Body;
+use policy::{Caller, Tenant};
+use tokio::time::Instant;
+
+use super::body::{self, RequestBodyError};
+use super::error;
+use super::server::Shared;
+use crate::call::{Call, RequestId};
+use crate::component::Component;
+use crate::instance;
+use crate::registry::Found;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers a request that is not for one of the host's own routes.
+pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<Body> {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
+    let id = id.unwrap_or_else(|| shared.next_request_id());
+    let mut response = match shared.registry.find(request.method(), request.uri().path()) {
+        Found::Component { component, path_start } => forward(shared, component, path_start, request, &id).await,
+        Found::OtherMethods(allow) => not_allowed(&allow),
+        Found::Nothing => {
+            let path: String = request.uri().path().chars().take(200).collect();
+            error::response(StatusCode::NOT_FOUND, "unknown_route", &format!("Nothing is served at {path}. GET /v1/list_service lists what is."))
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn forward(shared: &Shared, component: &Arc<Component>, path_start: usize, request: Request<Body>, id: &RequestId) -> Response<Body> {
+    let start = Instant::now();
+    let limits = component.policy.limits();
+    let call = Arc::new(Call {
+        id: id.clone(),
+        tenant: Tenant::local(),
+        caller: Caller::Local,
+        deadline: start + Duration::from_millis(limits.wall_ms_max),
+        policy: component.policy.clone(),
+    });
+    let (mut head, body) = request.into_parts();
+    head.uri = below(&head.uri, path_start);
+    let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
+    let response = match tokio::time::timeout_at(call.deadline, receiving).await {
+        Ok(Ok(body)) => match instance::dispatch(component, Request::from_parts(head, body), call).await {
+            Ok(response) => response.map(Body::new),
+            Err(fault) => {
+                tracing::warn!(request = %id, component = %component.name(), %fault, "no answer from the component");
+                error::fault(fault)
+            }
+        },
+        Ok(Err(RequestBodyError::TooLarge)) => {
+            let message = format!("The request body is longer than {} bytes: send less at once.", limits.request_body_bytes_max);
+            error::response(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
+        }
+        Ok(Err(error @ RequestBodyError::Incomplete)) => error::response(StatusCode::BAD_REQUEST, "body_incomplete", &error.to_string()),
+        Err(_) => error::response(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive"),
+    };
+    shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
+    response
+}
+
+/// The target as the component sees it: what follows `/c/NAME` on its default route.
+fn below(uri: &Uri, path_start: usize) -> Uri {
+    if path_start == 0 {
+        return uri.clone();
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let rest = target.get(path_start..).unwrap_or("/");
+    let rest = if rest.starts_with('/') { rest.into() } else { format!("/{rest}") };
+    rest.parse().unwrap_or_else(|_| uri.clone())
+}
+
+fn not_allowed(allow: &str) -> Response<Body> {
+    let message = format!("This route does not take that method; it takes {allow}.");
+    let mut response = error::response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_sees_what_follows_its_name() {
+        for (uri, start, seen) in [
+            ("/c/echo/a/b?x=1", 7, "/a/b?x=1"),
+            ("/c/echo", 7, "/"),
+            ("/c/echo?x=1", 7, "/?x=1"),
+            ("/v1/embeddings", 0, "/v1/embeddings"),
+        ] {
+            assert_eq!(below(&uri.parse().expect("a uri"), start), *seen, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The server: connections in, answers out, and an orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::host;
+use crate::call::RequestId;
+use crate::component::LoadError;
+use crate::config::{ConfigError, ServerConfig};
+use crate::inference::Inference;
+use crate::registry::Registry;
+use crate::sandbox::Sandbox;
+use crate::telemetry::Metrics;
+
+/// Headers of one request, together; hyper answers 431 beyond.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address is taken or not allowed.
+    #[error("can't listen on {address}: {cause}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// WebAssembly can't be run.
+    #[error("the WebAssembly engine can't start: {0:#}")]
+    Sandbox(wasmtime::Error),
+    /// The components folder can't be listed.
+    #[error("the components folder {folder} can't be read: {cause}")]
+    Components {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+}
+
+/// What every request sees.
+pub(crate) struct Shared {
+    pub(crate) config: ServerConfig,
+    pub(crate) inference: Arc<dyn Inference>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Seconds since 1970 at the start.
+    pub(crate) started: u64,
+    requests: AtomicU64,
+    is_draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn next_request_id(&self) -> RequestId {
+        RequestId::new(self.started, self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
+/// A server that listens and has loaded its components.
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Checks the configuration, loads the components and listens. A component that doesn't load is left out and told by
+    /// [`failures`](Self::failures).
+    ///
+    /// # Errors
+    /// As [`ServerError`] says.
+    pub async fn start(config: ServerConfig, inference: Arc<dyn Inference>) -> Result<Server, ServerError> {
+        config.check()?;
+        let unusable = |cause| ServerError::Listen { address: config.listen, cause };
+        let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
+        let address = listener.local_addr().map_err(unusable)?;
+        let metrics = Arc::new(Metrics::new());
+        let epoch = Duration::from_millis(config.epoch_ms);
+        let sandbox = Sandbox::new(config.instances_max, epoch, inference.clone(), metrics.clone());
+        let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
+        let registry = tokio::task::block_in_place(|| Registry::load(&config, &sandbox))
+            .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (requests, is_draining) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { config, inference, registry, metrics, started, requests, is_draining });
+        Ok(Server { shared, listener, address })
+    }
+
+    /// Where it listens; the port is the real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Names of the components it serves.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.shared.registry.components().map(|component| component.name().as_str())
+    }
+
+    /// The components that did not load, and why.
+    pub fn failures(&self) -> &[(String, LoadError)] {
+        self.shared.registry.failures()
+    }
+
+    /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let app = host::router(self.shared.clone());
+        let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
+        let graceful = GracefulShutdown::new();
+        let http = protocol(&self.shared.config);
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accept = async {
+                let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (self.listener.accept().await, permit)
+            };
+            let (stream, permit) = tokio::select! {
+                (stream, permit) = accept => (stream, permit),
+                () = &mut stop => break,
+            };
+            let Some(stream) = usable(stream).await else { continue };
+            let service = TowerToHyperService::new(app.clone());
+            let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended badly");
+                }
+                drop(permit);
+            });
+        }
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        drop(self.listener);
+        let drain = Duration::from_millis(self.shared.config.drain_ms_max);
+        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time and are cut off");
+        }
+    }
+}
+
+fn protocol(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(config.header_ms_max))
+        .max_buf_size(HEADER_BYTES_MAX);
+    http.http2().timer(TokioTimer::new()).max_header_list_size(64 << 10).max_concurrent_streams(128);
+    http
+}
+
+/// The accepted connection, without Nagle's delay. Out of file handles is not the end of a server: it waits a little.
+async fn usable(stream: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
+    match stream {
+        Ok((stream, _)) => {
+            drop(stream.set_nodelay(true)); // only costs speed
+            Some(stream)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}

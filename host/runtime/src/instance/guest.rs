@@ -1,0 +1,113 @@
+//! One instance from the inside: how a request is handed to the guest, by each of the ways to serve HTTP.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use wasmtime::component::{Accessor, GuestTaskId};
+use wasmtime::{AsContextMut, Store};
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+
+use super::{Fault, Work};
+use crate::bindings::Service;
+use crate::call::Call;
+use crate::component::GuestPre;
+use crate::http::body::{GuestBody, RequestBody};
+use crate::http::exchange;
+use crate::sandbox::Ctx;
+
+/// An instantiated component.
+pub(super) enum Guest {
+    Handler(Service),
+    Http(Proxy),
+}
+
+pub(super) async fn instantiate(pre: &GuestPre, store: &mut Store<Ctx>) -> wasmtime::Result<Guest> {
+    Ok(match pre {
+        GuestPre::Handler(pre) => Guest::Handler(pre.instantiate_async(store).await?),
+        GuestPre::Http(pre) => Guest::Http(pre.instantiate_async(store).await?),
+    })
+}
+
+impl Guest {
+    /// Serves one request, to the last byte of its answer.
+    ///
+    /// # Errors
+    /// When the guest traps: then the whole instance is lost.
+    pub(super) async fn serve(&self, accessor: &Accessor<Ctx>, work: Work) -> wasmtime::Result<()> {
+        match self {
+            Guest::Handler(service) => serve_handler(accessor, service, work).await,
+            Guest::Http(proxy) => serve_http(accessor, proxy, work).await,
+        }
+    }
+}
+
+async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) -> wasmtime::Result<()> {
+    let Work { request, call, reply } = work;
+    let handle = service.tessera_handler_handler().func_handle();
+    let running = accessor.with(|mut store| {
+        let request = exchange::to_guest(&mut store, request)?;
+        let running = handle.start_call_concurrent(store.as_context_mut(), (request,))?;
+        bind(&mut store, running.task(), call);
+        wasmtime::error::Ok(running)
+    })?;
+    let (response,) = handle.finish_call_concurrent(accessor, running).await?;
+    let (response, sent) = accessor.with(|mut store| exchange::from_guest(&mut store, response))?;
+    // The client may be gone; then its half of the body is dropped, which ends the stream.
+    drop(reply.send(response));
+    if let Some(sent) = sent {
+        drop(sent.await);
+    }
+    Ok(())
+}
+
+async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasmtime::Result<()> {
+    let Work { request, call, reply } = work;
+    let (answer, answered) = futures::channel::oneshot::channel();
+    let prepared = accessor.with(|mut store| {
+        let request = request.map(wasi_body);
+        let prepared = Prepared::new(store.as_context_mut(), proxy, request, Ctx::http, answer)?;
+        bind(&mut store, task(&prepared), call);
+        wasmtime::error::Ok(prepared)
+    })?;
+    // Deadlines are kept from outside, see `dispatch`.
+    let run = prepared.run(accessor, std::future::pending());
+    let hand_over = async {
+        let response = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest gave no response")));
+        let (response, sent) = match response {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let (body, sent) = GuestBody::boxed(body);
+                (Ok(::http::Response::from_parts(head, body)), Some(sent))
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "a wasi:http component gave no response");
+                (Err(Fault::BadResponse), None)
+            }
+        };
+        drop(reply.send(response));
+        if let Some(sent) = sent {
+            drop(sent.await);
+        }
+    };
+    let (ran, ()) = futures::join!(run, hand_over);
+    ran.map(drop)
+}
+
+fn task(prepared: &Prepared<'_, Ctx>) -> GuestTaskId {
+    match prepared {
+        Prepared::P2 { call, .. } => call.task(),
+        Prepared::P3 { call, .. } => call.task(),
+    }
+}
+
+fn bind(store: &mut wasmtime::component::Access<'_, Ctx>, task: GuestTaskId, call: Arc<Call>) {
+    store.data_mut().calls.bind(task, call);
+}
+
+fn wasi_body(body: RequestBody) -> WasiBody {
+    match body {
+        RequestBody::Whole(bytes) => http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+        RequestBody::Streamed(body) => body.map_err(|_| wasmtime_wasi_http::Error::HttpProtocolError).boxed_unsync(),
+    }
+}

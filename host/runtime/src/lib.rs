@@ -1,0 +1,25 @@
+//! WebAssembly components: their life cycle, what they may call, and HTTP.
+//!
+//! [`Server`] loads every component of a folder and serves them. A request goes
+//! `http` → `registry` (which component) → `instance` (a sandbox to run in) → the guest, and what the guest calls goes
+//! `capability` → the policy's check → `inference` → the engine.
+//!
+//! This crate knows no Burn: it talks to the engine by messages.
+
+mod bindings;
+mod call;
+mod capability;
+mod component;
+mod config;
+mod http;
+mod inference;
+mod instance;
+mod registry;
+mod sandbox;
+mod telemetry;
+
+pub use capability::NAMES as CAPABILITIES;
+pub use component::{LoadError, Manifest, Reuse};
+pub use config::{ConfigError, ServerConfig};
+pub use http::server::{Server, ServerError};
+pub use inference::{Inference, InferenceError};

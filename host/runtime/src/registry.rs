@@ -1,0 +1,177 @@
+//! Which components there are, and which of them answers a request.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ::http::Method;
+use policy::Route;
+
+use crate::component::{Component, LoadError};
+use crate::config::ServerConfig;
+use crate::sandbox::Sandbox;
+
+/// The host's own paths: no component gets one, whatever its policy says.
+const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/v1/models", "/v1/health_check", "/v1/list_service"];
+
+/// All components and their routes.
+pub(crate) struct Registry {
+    components: HashMap<String, Arc<Component>>,
+    order: Vec<String>,
+    failures: Vec<(String, LoadError)>,
+    routes: Routes,
+}
+
+/// Granted routes besides `/c/NAME/*`.
+#[derive(Default)]
+struct Routes {
+    exact: HashMap<String, Vec<Target>>,
+    /// Longest prefix first.
+    prefixes: Vec<(String, Vec<Target>)>,
+}
+
+struct Target {
+    method: policy::Method,
+    component: Arc<Component>,
+}
+
+/// Who answers a request.
+pub(crate) enum Found<'a> {
+    /// This component, with the target from this byte on.
+    Component {
+        /// The component.
+        component: &'a Arc<Component>,
+        /// Length of `/c/NAME` on a default route, else 0.
+        path_start: usize,
+    },
+    /// The path is known, with these methods only.
+    OtherMethods(String),
+    /// Nobody.
+    Nothing,
+}
+
+impl Registry {
+    /// Loads every folder that holds a `component.toml`, in order of name. What doesn't load is left out.
+    ///
+    /// # Errors
+    /// When the folder can't be listed. One that isn't there holds no components.
+    pub(crate) fn load(config: &ServerConfig, sandbox: &Arc<Sandbox>) -> std::io::Result<Registry> {
+        let mut registry =
+            Registry { components: HashMap::new(), order: Vec::new(), failures: Vec::new(), routes: Routes::default() };
+        let cache = config.data.join("compiled");
+        for folder in folders(config)? {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let loaded = Component::load(&folder, &config.policies, &cache, sandbox).and_then(|component| registry.add(component));
+            if let Err(error) = loaded {
+                tracing::warn!(component = name, "not loaded: {error}");
+                registry.failures.push((name, error));
+            }
+        }
+        Ok(registry)
+    }
+
+    fn add(&mut self, component: Component) -> Result<(), LoadError> {
+        let component = Arc::new(component);
+        for route in &component.manifest.routes {
+            if let Some(owner) = self.routes.owner(route) {
+                return Err(LoadError::RouteTaken { route: route.to_string(), owner });
+            }
+        }
+        for route in &component.manifest.routes {
+            self.routes.add(route, &component);
+        }
+        let name = component.name().to_string();
+        self.order.push(name.clone());
+        self.components.insert(name, component);
+        Ok(())
+    }
+
+    /// The components, in order of name.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &Arc<Component>> {
+        self.order.iter().map(|name| &self.components[name])
+    }
+
+    /// What didn't load.
+    pub(crate) fn failures(&self) -> &[(String, LoadError)] {
+        &self.failures
+    }
+
+    /// Who answers a request: a granted route, or the component that `/c/NAME/…` names.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let targets = self.routes.targets(path);
+        if let Some(target) = targets.iter().find(|target| target.takes(method)) {
+            return Found::Component { component: &target.component, path_start: 0 };
+        }
+        if !targets.is_empty() {
+            return Found::OtherMethods(targets.iter().map(|target| target.method_name()).collect::<Vec<_>>().join(", "));
+        }
+        let name = path.strip_prefix("/c/").map(|rest| rest.split('/').next().unwrap_or_default());
+        match name.and_then(|name| self.components.get(name)) {
+            Some(component) => Found::Component { component, path_start: "/c/".len() + component.name().as_str().len() },
+            None => Found::Nothing,
+        }
+    }
+}
+
+impl Target {
+    fn takes(&self, method: &Method) -> bool {
+        match &self.method {
+            policy::Method::Any => true,
+            policy::Method::One(one) => one == method.as_str() || one == "GET" && *method == Method::HEAD,
+        }
+    }
+
+    fn method_name(&self) -> &str {
+        match &self.method {
+            policy::Method::Any => "*",
+            policy::Method::One(method) => method,
+        }
+    }
+}
+
+impl Routes {
+    /// Whose a route is already, wholly or in one method.
+    fn owner(&self, route: &Route) -> Option<String> {
+        if HOST_PATHS.contains(&route.path()) && !route.is_prefix() {
+            return Some("tessera itself".into());
+        }
+        let targets = match route.is_prefix() {
+            true => self.prefixes.iter().find(|(path, _)| path == route.path()).map(|(_, targets)| targets),
+            false => self.exact.get(route.path()),
+        };
+        let same = |target: &&Target| target.method == *route.method() || target.method == policy::Method::Any || *route.method() == policy::Method::Any;
+        targets?.iter().find(same).map(|target| target.component.name().to_string())
+    }
+
+    fn add(&mut self, route: &Route, component: &Arc<Component>) {
+        let target = Target { method: route.method().clone(), component: component.clone() };
+        if !route.is_prefix() {
+            return self.exact.entry(route.path().into()).or_default().push(target);
+        }
+        match self.prefixes.iter_mut().find(|(path, _)| path == route.path()) {
+            Some((_, targets)) => targets.push(target),
+            None => self.prefixes.push((route.path().into(), vec![target])),
+        }
+        self.prefixes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+    }
+
+    fn targets(&self, path: &str) -> &[Target] {
+        if let Some(targets) = self.exact.get(path) {
+            return targets;
+        }
+        let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.prefixes.iter().find(|(prefix, _)| is_below(prefix)).map_or(&[], |(_, targets)| targets)
+    }
+}
+
+fn folders(config: &ServerConfig) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(&config.components) {
+        Ok(entries) => entries.collect::<std::io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+    folders.retain(|folder| folder.join("component.toml").is_file());
+    folders.sort();
+    Ok(folders)
+}

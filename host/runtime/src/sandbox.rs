@@ -1,0 +1,172 @@
+//! The wasmtime engine, and the store that an instance lives in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::Limits;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::call::Calls;
+use crate::capability;
+use crate::inference::Inference;
+use crate::telemetry::Metrics;
+
+/// Tables of one instance, together.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Handles (streams, bodies, pollables …) that a guest may hold.
+const HANDLES_MAX: usize = 4096;
+/// Bytes that one host call may copy out of a guest.
+const HOSTCALL_BYTES_MAX: usize = 16 << 20;
+/// What is kept of a guest's standard error, to show after a trap.
+const STDERR_BYTES_MAX: usize = 4096;
+
+/// What all components share: the compiler, the host functions, and the back ends behind those.
+pub(crate) struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Ctx>,
+    pub(crate) inference: Arc<dyn Inference>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Sandbox {
+    /// Makes the engine and links every capability; linking gives no rights.
+    pub(crate) fn new(
+        instances_max: u32,
+        epoch: Duration,
+        inference: Arc<dyn Inference>,
+        metrics: Arc<Metrics>,
+    ) -> wasmtime::Result<Sandbox> {
+        let engine = engine(instances_max)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        capability::link(&mut linker)?;
+        tick(&engine, epoch);
+        Ok(Sandbox { engine, linker, inference, metrics })
+    }
+
+    /// A fresh store under the component's limits.
+    pub(crate) fn store(self: &Arc<Self>, limits: &Limits, log: &Arc<capability::log::Budget>) -> Store<Ctx> {
+        let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        let ctx = Ctx {
+            calls: Calls::default(),
+            sandbox: self.clone(),
+            log: log.clone(),
+            memory: Memory { bytes: 0, bytes_max: limits.memory_bytes_max },
+            table,
+            wasi: WasiCtxBuilder::new().stderr(stderr.clone()).build(),
+            stderr,
+            http: WasiHttpCtx::new(),
+            outbound: DeniedOutbound,
+        };
+        let mut store = Store::new(&self.engine, ctx);
+        store.limiter(|ctx| &mut ctx.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store
+    }
+}
+
+/// Pooled slots where the address space is large enough, else memory on demand.
+fn engine(instances_max: u32) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances_max)
+        .total_core_instances(instances_max.saturating_mul(4))
+        .total_memories(instances_max)
+        .total_tables(instances_max.saturating_mul(2))
+        .total_stacks(instances_max)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(4 << 10);
+    let mut config = Config::new();
+    config.epoch_interruption(true).wasm_component_model_async(true).max_wasm_stack(512 << 10);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).or_else(|error| {
+        tracing::warn!(%error, "no pool of instances: each gets its memory on demand, which is slower");
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    })
+}
+
+/// Interrupts running guests at every epoch, for as long as the engine lives.
+fn tick(engine: &Engine, epoch: Duration) {
+    let engine = engine.weak();
+    std::thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(epoch);
+        }
+    });
+}
+
+/// The state of one instance. It carries no rights: those come with each call.
+pub(crate) struct Ctx {
+    pub(crate) calls: Calls,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) log: Arc<capability::log::Budget>,
+    pub(crate) stderr: MemoryOutputPipe,
+    memory: Memory,
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: DeniedOutbound,
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Ctx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Refuses every outgoing request: there is no grant for one yet.
+struct DeniedOutbound;
+
+type Sent = (::http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>);
+
+impl WasiHttpHooks for DeniedOutbound {
+    fn send_request(
+        &mut self,
+        _request: ::http::Request<WasiBody>,
+        _options: Option<wasmtime_wasi_http::RequestOptions>,
+        _result: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, wasmtime_wasi_http::Error>> + Send> {
+        Box::new(std::future::ready(Err(wasmtime_wasi_http::Error::HttpRequestDenied)))
+    }
+}
+
+/// Counts the linear memories of an instance together.
+struct Memory {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        let fits = bytes <= self.bytes_max;
+        if fits {
+            self.bytes = bytes;
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}

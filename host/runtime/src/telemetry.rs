@@ -1,0 +1,64 @@
+//! Numbers for operators, in the OpenMetrics text format.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::http::StatusCode;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfComponent {
+    component: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    component: String,
+    status: u16,
+}
+
+/// All metrics of a server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<OfStatus, Counter>,
+    seconds: Family<OfComponent, Histogram, fn() -> Histogram>,
+    traps: Family<OfComponent, Counter>,
+    dropped_log_lines: Family<OfComponent, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("tessera");
+        let requests = Family::default();
+        registry.register("http_requests", "Requests answered by a component", requests.clone());
+        let histogram = || Histogram::new(exponential_buckets(0.0001, 4.0, 10));
+        let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register_with_unit("http_request_duration", "Time to the head of the answer", Unit::Seconds, seconds.clone());
+        let traps = Family::default();
+        registry.register("component_traps", "Instances that failed", traps.clone());
+        let dropped_log_lines = Family::default();
+        registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
+        Metrics { registry, requests, seconds, traps, dropped_log_lines }
+    }
+
+    pub(crate) fn request(&self, component: &str, status: StatusCode, took: Duration) {
+        self.requests.get_or_create(&OfStatus { component: component.into(), status: status.as_u16() }).inc();
+        self.seconds.get_or_create(&OfComponent { component: component.into() }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn trapped(&self, component: &str) {
+        self.traps.get_or_create(&OfComponent { component: component.into() }).inc();
+    }
+
+    pub(crate) fn dropped_log_line(&self, component: &str) {
+        self.dropped_log_lines.get_or_create(&OfComponent { component: component.into() }).inc();
+    }
+
+    pub(crate) fn encode(&self, text: &mut String) -> fmt::Result {
+        text::encode(text, &self.registry)
+    }
+}

@@ -1,0 +1,84 @@
+//! Texts to vectors, on the host's device.
+//!
+//! Needs `[embed]` in the component's policy; only the models listed there exist for the component.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), tessera_sdk::Error> {
+//! use tessera_sdk::embed::{self, Options};
+//!
+//! let embeddings = embed::embed(["What is Deep Learning?", "How are you?"], Options::default()).await?;
+//! for vector in embeddings.vectors() {
+//!     assert_eq!(vector.len(), embeddings.dimensions as usize);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::bindings::tessera::embed::embed as host;
+use crate::inference;
+
+pub use host::{Embeddings, Input, Options, Prompt, models};
+
+/// Embeds all inputs, or none: strings as texts, `Vec<u32>` as token ids.
+///
+/// Calls from many components share one batch. Dropping the future drops the work that has not reached the device.
+///
+/// # Errors
+/// Those of the host; see [`inference::ErrorCode`]. No inputs at all is `invalid-input`.
+pub async fn embed<I>(inputs: I, options: Options) -> Result<Embeddings, inference::Error>
+where
+    I: IntoIterator,
+    I::Item: Into<Input>,
+{
+    let inputs = inputs.into_iter().map(Into::into).collect();
+    host::embed(inputs, options).await
+}
+
+impl Embeddings {
+    /// The vectors in input order, `dimensions` numbers each.
+    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.dimensions.max(1) as usize)
+    }
+}
+
+impl Default for Options {
+    /// The policy's first model, its standard prompt, normalised as its files say; too long an input is an error.
+    fn default() -> Self {
+        Self { model: None, prompt: Prompt::Standard, truncate: false, normalize: None, dimensions: None }
+    }
+}
+
+impl From<&str> for Input {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Input {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<u32>> for Input {
+    fn from(tokens: Vec<u32>) -> Self {
+        Self::Tokens(tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_rows_of_dimensions_numbers() {
+        let embeddings = Embeddings { model: "m".into(), dimensions: 2, values: vec![1.0, 2.0, 3.0, 4.0], usage: Vec::new() };
+        assert_eq!(embeddings.vectors().collect::<Vec<_>>(), [[1.0, 2.0], [3.0, 4.0]]);
+    }
+
+    #[test]
+    fn no_dimensions_give_no_vectors() {
+        let embeddings = Embeddings { model: "m".into(), dimensions: 0, values: Vec::new(), usage: Vec::new() };
+        assert_eq!(embeddings.vectors().len(), 0);
+    }
+}

@@ -1,0 +1,77 @@
+//! Write an AI service for Tessera in Rust.
+//!
+//! A service is a WebAssembly component: it gets HTTP requests, may call the models and stores of the host as far as
+//! the operator's policy lets it, and answers. This is a whole one:
+//!
+//! ```
+//! use tessera_sdk::{Error, Json, Router, service};
+//!
+//! service!(router);
+//!
+//! fn router() -> Router {
+//!     Router::new().post("/echo", echo)
+//! }
+//!
+//! async fn echo(Json(body): Json<serde_json::Value>) -> Result<Json<serde_json::Value>, Error> {
+//!     Ok(Json(body))
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! Build it as a `cdylib` with `cargo build --target wasm32-wasip2`, put the `.wasm` as `component.wasm` beside a
+//! `component.toml` in a folder of its own, and drop that folder where the server looks for components.
+//!
+//! - [`Router`] sends a request to an async function by method and path; what the function takes implements
+//!   [`FromRequest`], what it returns [`IntoResponse`].
+//! - [`Json`] reads and writes JSON; what does not fit is answered 400 with the name of the field.
+//! - [`Error`] is an HTTP status with OpenAI's error body. The errors of the capabilities turn into it with `?`.
+//! - [`embed`], [`rerank`], [`config`] and [`log`] are the host's capabilities, each named as in its WIT package and as
+//!   its section in the policy. A component imports only those it calls.
+//!
+//! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
+//! calls of capabilities need the host.
+
+pub mod config;
+pub mod embed;
+pub mod error;
+pub mod handler;
+pub mod inference;
+pub mod json;
+pub mod log;
+pub mod rerank;
+pub mod router;
+
+#[doc(hidden)]
+pub mod bindings;
+
+pub use error::Error;
+pub use handler::{Body, BodyWriter, FromRequest, IntoResponse, Path, Request, Response};
+pub use json::Json;
+pub use router::Router;
+
+/// Makes the crate a service component: `service!(router)` with `fn router() -> Router`.
+///
+/// Goes into `lib.rs` once. The function is called once per instance, before its first request. Outside of
+/// WebAssembly the macro only checks its argument, so that the crate's tests run natively.
+#[macro_export]
+macro_rules! service {
+    ($router:path) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Service;
+
+            impl $crate::bindings::exports::tessera::handler::handler::Guest for Service {
+                async fn handle(
+                    request: $crate::bindings::exports::tessera::handler::handler::Request,
+                ) -> $crate::bindings::exports::tessera::handler::handler::Response {
+                    $crate::handler::serve($router, request).await
+                }
+            }
+
+    $crate::bindings::export_service!(Service with_types_in $crate::bindings);
+        };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() -> $crate::Router = $router;
+    };
+}

@@ -1,0 +1,67 @@
+//! Answers what it is sent. The integration tests and the bench's hello use it.
+
+use serde_json::{Map, Value};
+use tessera_sdk::{Error, Json, Request, Response, Router, service};
+
+/// Most chunks that `/stream` sends.
+const CHUNKS_MAX: u32 = 100_000;
+
+service!(router);
+
+fn router() -> Router {
+    Router::new()
+        .post("/echo", echo)
+        .get("/hello", hello)
+        .get("/stream", stream)
+        .post("/upload", upload)
+        .get("/headers", headers)
+}
+
+async fn echo(Json(body): Json<Value>) -> Json<Value> {
+    Json(body)
+}
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+/// `?n=K`: K lines, each a chunk of its own.
+async fn stream(request: Request) -> Result<Response, Error> {
+    let count = request.query("n").and_then(|n| n.parse::<u32>().ok()).filter(|n| *n <= CHUNKS_MAX);
+    let count = count.ok_or_else(|| Error::bad_request(format!("`n` must be 0 to {CHUNKS_MAX}")).with_param("n"))?;
+    Ok(Response::stream(200, "text/plain; charset=utf-8", move |mut writer| async move {
+        for i in 0..count {
+            writer.write(format!("chunk {i}\n")).await?;
+        }
+        writer.finish()
+    }))
+}
+
+/// Sends the request body back as it comes. One that breaks off breaks the answer off.
+async fn upload(mut request: Request) -> Response {
+    let mut body = request.take_body();
+    Response::stream(200, "application/octet-stream", move |mut writer| async move {
+        loop {
+            match body.chunk().await {
+                Ok(Some(chunk)) => writer.write(chunk).await?,
+                Ok(None) => return writer.finish(),
+                Err(error) => {
+                    writer.fail(&error.message);
+                    return Ok(());
+                }
+            }
+        }
+    })
+}
+
+/// The request's headers, each name with a list of its values.
+async fn headers(request: Request) -> Json<Map<String, Value>> {
+    let mut headers = Map::new();
+    for (name, value) in request.headers() {
+        let values = headers.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(values) = values {
+            values.push(String::from_utf8_lossy(value).into());
+        }
+    }
+    Json(headers)
+}
