@@ -1,2 +1,52 @@
-//! Benches.
-fn main() {}
+//! The benches: what Tessera costs, beside a peer or a limit measured in the same run. README.md says what each prints.
+
+mod client;
+mod encode;
+mod http;
+mod memory;
+mod process;
+mod serve;
+mod start;
+mod table;
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+
+const USAGE: &str = "usage: bench [--rounds N] [encode] [http] [start] [memory]   (none: all four)
+       bench load HOST:PORT PATH SECONDS   requests over 8 connections, to profile a server under";
+
+/// One bench: it measures everything once a round.
+type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
+
+const BENCHES: [(&str, Bench); 4] =
+    [("encode", encode::run), ("http", http::run), ("start", start::run), ("memory", memory::run)];
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut out = std::io::stdout().lock();
+    match args.as_slice() {
+        // This binary is also the servers that it measures beside `tessera`.
+        ["serve", kind] => serve::run(kind),
+        ["load", address, path, seconds] => load(address, path, seconds.parse()?, &mut out),
+        ["--rounds", rounds, names @ ..] => run(names, rounds.parse()?, &mut out),
+        names => run(names, 5, &mut out),
+    }
+}
+
+fn run(names: &[&str], rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    let is_known = |name: &&str| BENCHES.iter().any(|(known, _)| known == name);
+    anyhow::ensure!(rounds > 0 && names.iter().all(is_known), USAGE);
+    for (_, bench) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+        bench(rounds, out)?;
+    }
+    Ok(())
+}
+
+fn load(address: &str, path: &str, seconds: u64, out: &mut dyn Write) -> anyhow::Result<()> {
+    let address = address.parse().context(USAGE)?;
+    let load = client::drive(address, &client::get(path), 8, Duration::from_secs(seconds))?;
+    Ok(writeln!(out, "{:.0} requests/s", load.rate())?)
+}

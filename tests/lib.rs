@@ -1,12 +1,17 @@
 //! What tests and benches share: a server on a free port, a fake engine, and a client.
 
+// A harness fails by panicking, as tests do.
+#![allow(clippy::panic)]
+
 mod fake;
 mod server;
+mod wire;
 
 use std::path::{Path, PathBuf};
 
-pub use fake::FakeInference;
+pub use fake::{Counts, FakeInference};
 pub use server::{Reply, Setup, TestServer};
+pub use wire::Wire;
 
 /// The repository's root.
 pub fn root() -> &'static Path {

@@ -46,7 +46,7 @@ pub struct Reply {
 }
 
 impl Setup {
-    /// Nothing yet but an engine.
+    /// Nothing yet but an engine and the bundled `default.toml`.
     pub fn new(inference: Arc<dyn Inference>) -> Setup {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| {
@@ -54,10 +54,12 @@ impl Setup {
             std::fs::create_dir_all(&path).expect("a folder");
             path
         };
+        let policies = path("policies");
+        std::fs::copy(root().join("policies/default.toml"), policies.join("default.toml")).expect("copies");
         let config = ServerConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             components: path("components"),
-            policies: path("policies"),
+            policies,
             // Shared by all tests: what one compiled the others load.
             data: std::env::temp_dir().join("tessera-tests"),
             drain_ms_max: 2000,
@@ -148,6 +150,28 @@ impl TestServer {
     /// A server with a fake engine and one test guest under its default policy.
     pub fn with_guest(name: &str) -> TestServer {
         Setup::new(Arc::new(FakeInference::default())).guest(name).start()
+    }
+
+    /// Why a component did not load.
+    ///
+    /// # Panics
+    /// When it did.
+    pub fn failure(&self, component: &str) -> &str {
+        let found = self.failures.iter().find(|(name, _)| name == component);
+        found.map_or_else(|| panic!("`{component}` has loaded; only {:?} have not", self.failures), |(_, text)| text)
+    }
+
+    /// The value of a metric, 0 if it isn't there. `name` holds the labels as they are written: `x_total{component="echo"}`.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a metric is a number"))
+    }
+
+    /// Starts the end and gives the thread that ends: running requests have until `drain_ms_max`.
+    pub fn stop(mut self) -> JoinHandle<()> {
+        drop(self.stop.take());
+        self.thread.take().expect("a server is stopped once")
     }
 
     /// The URL of a path.

@@ -24,6 +24,9 @@ pub struct EngineConfig {
     pub models: PathBuf,
     /// Threads for tensor work on the CPU; 0 takes one for each core.
     pub threads: usize,
+    /// Keep each of those threads on a core of its own, where there is a core for each. Threads that wander can end up on one
+    /// core while another idles; turn it off where two servers share a machine.
+    pub pin_threads: bool,
     /// Threads that turn texts into tokens.
     pub tokenizer_threads: usize,
     /// Jobs that may wait to be tokenized.
@@ -40,6 +43,7 @@ impl Default for EngineConfig {
             device: DeviceSpec::Flex,
             models: "models".into(),
             threads: 0,
+            pin_threads: true,
             tokenizer_threads: 1,
             queue_jobs_max: 1024,
             queue_tokens_max: 1 << 20,
@@ -147,11 +151,7 @@ impl Engine {
     /// When the device can't be used, or the folder can't be listed.
     pub fn start(config: &EngineConfig) -> Result<Engine, StartError> {
         let device = device::open(config.device)?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .thread_name(|index| format!("tensor-{index}"))
-            .build()
-            .map_err(|error| StartError::Thread(error.to_string()))?;
+        let pool = thread_pool(config)?;
         let (models, failures) = pool.install(|| load_all(&config.models, &device))?;
         let limits = Limits { batch_tokens_max: config.batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
         let queue = Arc::new(Queue::new(limits));
@@ -253,6 +253,20 @@ impl Drop for Engine {
             drop(thread.join());
         }
     }
+}
+
+/// The threads for tensor work on the CPU.
+fn thread_pool(config: &EngineConfig) -> Result<rayon::ThreadPool, StartError> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let threads = if config.threads == 0 { cores.len() } else { config.threads };
+    let is_pinned = config.pin_threads && threads == cores.len();
+    let pin = move |index: usize| {
+        if let Some(core) = cores.get(index).filter(|_| is_pinned) {
+            core_affinity::set_for_current(*core); // only costs speed if refused
+        }
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("tensor-{index}"));
+    pool.start_handler(pin).build().map_err(|error| StartError::Thread(error.to_string()))
 }
 
 fn tokenize(jobs: &std::sync::Mutex<mpsc::Receiver<Job>>, queue: &Queue) {

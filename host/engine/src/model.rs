@@ -317,3 +317,34 @@ pub(crate) fn read_json(file: &Path) -> Result<Option<serde_json::Value>, ModelE
         Err(cause) => Err(ModelError::Unreadable { file: file.into(), cause }),
     }
 }
+
+#[cfg(all(test, feature = "wgpu"))]
+mod gpu_tests {
+    use super::*;
+
+    /// The goldens of `tests/golden` on a GPU; `make test-wgpu` runs this on software Vulkan.
+    #[test]
+    fn the_bert_goldens_hold_on_wgpu() {
+        let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
+        let expected = |folder: &Path| read_json(&folder.join("expected.json")).expect("reads").expect("is there");
+        let rows = |value: &serde_json::Value| -> Vec<Vec<f32>> { serde_json::from_value(value.clone()).expect("rows of numbers") };
+        let close = |ours: &[f32], theirs: &[f32]| {
+            assert_eq!(ours.len(), theirs.len());
+            ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-3)
+        };
+        for name in ["bert-encoder", "xlm-roberta-encoder", "bert-reranker"] {
+            let folder = golden(name);
+            let model = Model::open(&folder, DeviceSpec::Wgpu(None)).expect("a Vulkan device: see `tessera doctor`");
+            let expected = expected(&folder);
+            let inputs: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).expect("rows of ids");
+            if name == "bert-reranker" {
+                let ours = model.score_ids(&inputs).expect("scores");
+                assert!(ours.iter().zip(rows(&expected["logits"])).all(|(ours, theirs)| close(ours, &theirs)), "{name}");
+                continue;
+            }
+            let ours = model.embed_ids(&inputs).expect("embeds");
+            assert!(ours.iter().zip(rows(&expected["mean_pooled_normalized"])).all(|(ours, theirs)| close(&ours.mean, &theirs)), "{name}");
+            assert!(ours.iter().zip(rows(&expected["cls_pooled_normalized"])).all(|(ours, theirs)| close(&ours.cls, &theirs)), "{name}");
+        }
+    }
+}

@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub device: String,
     /// Threads for tensor work on the CPU; 0 takes one for each core.
     pub threads: usize,
+    /// Keep each of those threads on a core of its own; turn it off where two servers share a machine.
+    pub pin_threads: bool,
     /// Instances that may live at one time, all components together.
     pub instances_max: u32,
     /// Connections that may be open at one time; more wait to be accepted.
@@ -47,6 +49,7 @@ impl Default for ServerConfig {
             data: "data".into(),
             device: "flex".into(),
             threads: 0,
+            pin_threads: true,
             instances_max: 1000,
             connections_max: 10_000,
             header_ms_max: 10_000,

@@ -72,6 +72,7 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
         device: config.device.parse()?,
         models: config.models.clone(),
         threads: config.threads,
+        pin_threads: config.pin_threads,
         ..EngineConfig::default()
     };
     let engine = Engine::start(&engine)?;

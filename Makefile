@@ -1,0 +1,53 @@
+# Every target says what it does; `make` alone lists them. The second run of each is quick.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export TESSERA_MODELS ?= $(CURDIR)/models
+TESSERA = $(CARGO_TARGET_DIR)/release/tessera
+
+.PHONY: help build components guests models demo serve test lint fmt bench peers test-wgpu check-gpu test-openai
+
+help: ## Lists the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+build: ## Builds the tessera binary into the target folder (first time 10 to 25 minutes)
+	cargo build --release --locked
+
+components: ## Builds the bundled components (first time about a minute; installs the wasm32-wasip2 target)
+	scripts/components.sh components/*
+
+guests: ## Builds the components that only tests use
+	scripts/components.sh tests/guests/*
+
+models: build ## Pulls the embedding model (90 MB, once)
+	$(TESSERA) pull all-minilm-l6-v2
+
+demo: ## From nothing to a served answer: builds all, pulls the model, asks for an embedding, keeps serving
+	scripts/demo.sh
+
+serve: build components models ## Serves the bundled components on 127.0.0.1:8080
+	$(TESSERA) serve
+
+test: ## Runs all tests, as CI does (about two minutes once built)
+	scripts/test.sh
+
+lint: ## Checks formatting and lints
+	cargo fmt --all --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk -p embeddings -p reranking -- -D warnings
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+bench: build guests components models ## Prints ratios against peers (`make peers` installs them; 6 GB)
+	$(CARGO_TARGET_DIR)/release/bench
+
+peers: ## Installs the peers of the benches in a Python environment of their own
+	benches/peers/setup.sh
+
+test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
+	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2
+
+test-wgpu: ## Runs the BERT goldens on Vulkan (software Vulkan will do; 15 to 30 minutes the first time)
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --release --locked -p engine --features wgpu --lib gpu_tests
+
+check-gpu: ## Type-checks the CUDA and ROCm backends (7 minutes the first time; needs no GPU)
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-gpu cargo check --locked --features cuda,rocm --bin tessera

@@ -1,0 +1,83 @@
+//! A client that costs little: prepared requests over keep-alive connections, and just enough parsing to find the end of
+//! an answer.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What a run did.
+pub(crate) struct Load {
+    /// Requests answered with 200.
+    pub(crate) requests: u64,
+    /// From the first to the last.
+    pub(crate) wall: Duration,
+}
+
+impl Load {
+    /// Requests a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.requests as f64 / self.wall.as_secs_f64()
+    }
+}
+
+/// A GET's bytes.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n").into()
+}
+
+/// The bytes of a POST with a JSON body.
+pub(crate) fn post(path: &str, body: &serde_json::Value) -> Vec<u8> {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\ncontent-type: application/json");
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into()
+}
+
+/// Sends the same request again and again, each connection as soon as it has its answer, for a time.
+///
+/// # Errors
+/// When a connection fails or an answer is not 200.
+pub(crate) fn drive(address: SocketAddr, request: &[u8], connections: usize, time: Duration) -> anyhow::Result<Load> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let start = Instant::now();
+        let until = start + time;
+        let connections = (0..connections).map(|_| repeat(address, request, until));
+        let counts = futures::future::try_join_all(connections).await?;
+        Ok(Load { requests: counts.iter().sum(), wall: start.elapsed() })
+    })
+}
+
+async fn repeat(address: SocketAddr, request: &[u8], until: Instant) -> anyhow::Result<u64> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut answer = Vec::with_capacity(64 << 10);
+    let mut count = 0;
+    while Instant::now() < until {
+        stream.write_all(request).await?;
+        answer.clear();
+        while !is_complete(&answer)? {
+            ensure!(stream.read_buf(&mut answer).await? > 0, "the connection ended after {} bytes", answer.len());
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn is_complete(answer: &[u8]) -> anyhow::Result<bool> {
+    let Some(head) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(false) };
+    let (head, body) = (std::str::from_utf8(&answer[..head])?, &answer[head + 4..]);
+    ensure!(head.starts_with("HTTP/1.1 200"), "not 200: {head}\n{}", String::from_utf8_lossy(body));
+    for line in head.lines().skip(1) {
+        let (name, value) = line.split_once(':').context("a header without a colon")?;
+        if name.eq_ignore_ascii_case("content-length") {
+            return Ok(body.len() >= value.trim().parse::<usize>()?);
+        }
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Ok(body.ends_with(b"\r\n0\r\n\r\n"));
+        }
+    }
+    bail!("an answer of unknown length: {head}")
+}

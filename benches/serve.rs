@@ -1,0 +1,92 @@
+//! The servers that this binary is itself: what `tessera` can't be, and what it is measured beside.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::{EmbedJob, Embeddings, ModelCard, RerankJob, Scores, Stats, Usage};
+use futures::future::{BoxFuture, FutureExt};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use policy::{Embed, Permit, Rerank};
+use runtime::{Inference, InferenceError};
+use tests::{FakeInference, Setup};
+use tokio::net::TcpListener;
+
+/// Length of a vector of MiniLM: what an answer's JSON costs depends on it.
+const DIMENSIONS: usize = 384;
+
+/// Serves until it is killed. Prints its address as `tessera serve` does.
+///
+/// # Errors
+/// When the kind is unknown or the server can't start.
+pub(crate) fn run(kind: &str) -> anyhow::Result<()> {
+    match kind {
+        "hyper" => hyper(),
+        "instant-engine" => instant_engine(),
+        _ => anyhow::bail!("there is no server {kind}"),
+    }
+}
+
+fn say_ready(address: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready on http://{address}")?;
+    out.flush()
+}
+
+/// The limit: HTTP/1.1 on the same runtime, and a constant answer.
+fn hyper() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        say_ready(listener.local_addr()?)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(hello)));
+        }
+    })
+}
+
+async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::new(Bytes::from_static(b"hello"))))
+}
+
+/// The platform with the `embeddings` component, and an engine that takes no time.
+fn instant_engine() -> anyhow::Result<()> {
+    let server = Setup::new(Arc::new(Instant::default())).bundled("embeddings").start();
+    say_ready(server.address)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Answers at once with vectors of a real model's length.
+#[derive(Default)]
+struct Instant(FakeInference);
+
+impl Inference for Instant {
+    fn models(&self) -> Vec<ModelCard> {
+        self.0.models()
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
+        let usage = vec![Usage { tokens: 8, truncated: false }; job.inputs.len()];
+        let values = (0..DIMENSIONS * job.inputs.len()).map(|place| (place as f32).sin() * 0.05).collect();
+        let model = permit.redeem().model.into();
+        std::future::ready(Ok(Embeddings { model, dimensions: DIMENSIONS, values, usage })).boxed()
+    }
+
+    fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
+        self.0.rerank(permit, job)
+    }
+}

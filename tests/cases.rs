@@ -1,0 +1,168 @@
+//! The cases of the bundled components; their format is in `components/README.md`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tests::{Reply, TestServer, root};
+
+/// How far a number may be from the one in the case.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    method: String,
+    path: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<Value>,
+    body_text: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    json: Option<Value>,
+    #[serde(default)]
+    absent: Vec<String>,
+    #[serde(default)]
+    lengths: BTreeMap<String, usize>,
+    #[serde(default)]
+    contains: BTreeMap<String, String>,
+}
+
+#[test]
+fn every_bundled_component_answers_its_cases_as_they_say() {
+    let mut folders = subfolders(&root().join("components"));
+    folders.retain(|folder| folder.join("cases").is_dir());
+    let cases: Vec<PathBuf> = folders.iter().flat_map(|folder| subfolders(&folder.join("cases"))).collect();
+    assert!(cases.len() > 50, "only {} cases were found", cases.len());
+    let failed: Vec<String> = cases.iter().filter_map(|case| run(case)).collect();
+    assert!(failed.is_empty(), "{} of {} cases failed\n\n{}", failed.len(), cases.len(), failed.join("\n\n"));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_its_case_is_told() {
+    let reply = Reply {
+        status: 200,
+        headers: vec![("x-a".into(), "1".into())],
+        body: br#"{"a": [1.0, {"b": "text"}], "c": null}"#.into(),
+        is_broken: false,
+    };
+    let count = |expect: Value| differences(&serde_json::from_value(expect).expect("a good case"), &reply).len();
+    let fits = serde_json::json!({
+        "status": 200, "headers": {"x-a": "1"}, "json": {"a": [1.00001, {"b": "text"}], "c": null},
+        "absent": ["/d"], "lengths": {"/a": 2, "/a/1/b": 4}, "contains": {"/a/1/b": "ex"}
+    });
+    assert_eq!(count(fits), 0);
+    for misfit in [
+        serde_json::json!({"status": 201}),
+        serde_json::json!({"status": 200, "headers": {"x-a": "2"}}),
+        serde_json::json!({"status": 200, "json": {"a": [1.001, {}]}}),
+        serde_json::json!({"status": 200, "json": {"a": [1.0]}}),
+        serde_json::json!({"status": 200, "json": {"d": null}}),
+        serde_json::json!({"status": 200, "absent": ["/c"]}),
+        serde_json::json!({"status": 200, "lengths": {"/a": 3}}),
+        serde_json::json!({"status": 200, "contains": {"/a/1/b": "zzz"}}),
+    ] {
+        assert_eq!(count(misfit.clone()), 1, "{misfit}");
+    }
+}
+
+/// What is wrong with the answer to a case; none if nothing is.
+fn run(case: &Path) -> Option<String> {
+    let request: Request = read(&case.join("request.json"));
+    let expect: Expect = read(&case.join("expect.json"));
+    let mut headers: Vec<(&str, &str)> =
+        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let body = request.body.map(|body| body.to_string()).or(request.body_text);
+    if body.is_some() && !request.headers.contains_key("content-type") {
+        headers.push(("content-type", "application/json"));
+    }
+    let body = body.unwrap_or_default();
+    let reply = TestServer::real().send(&request.method, &request.path, &headers, body.as_bytes());
+    let differences = differences(&expect, &reply);
+    let answer: String = reply.text().chars().take(300).collect();
+    (!differences.is_empty()).then(|| format!("{}\n  {}\n  answer: {answer}", case.display(), differences.join("\n  ")))
+}
+
+fn differences(expect: &Expect, reply: &Reply) -> Vec<String> {
+    let mut found = Vec::new();
+    if expect.status != reply.status {
+        found.push(format!("the status is {} and should be {}", reply.status, expect.status));
+    }
+    for (name, value) in &expect.headers {
+        if reply.header(name) != Some(value) {
+            found.push(format!("the header {name} is {:?} and should be {value:?}", reply.header(name)));
+        }
+    }
+    let json = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+    if let Some(expected) = &expect.json {
+        compare(expected, &json, "", &mut found);
+    }
+    for pointer in expect.absent.iter().filter(|pointer| json.pointer(pointer).is_some()) {
+        found.push(format!("{pointer} is there and should not be"));
+    }
+    for (pointer, length) in &expect.lengths {
+        let actual = json.pointer(pointer).and_then(length_of);
+        if actual != Some(*length) {
+            found.push(format!("the length of {pointer:?} is {actual:?} and should be {length}"));
+        }
+    }
+    for (pointer, part) in &expect.contains {
+        let text = json.pointer(pointer).and_then(Value::as_str);
+        if !text.is_some_and(|text| text.contains(part)) {
+            found.push(format!("{pointer} is {text:?} and should hold {part:?}"));
+        }
+    }
+    found
+}
+
+/// Whether `actual` contains `expected`: objects may have more keys, arrays not more elements.
+fn compare(expected: &Value, actual: &Value, at: &str, found: &mut Vec<String>) {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
+            for (key, value) in expected {
+                match actual.get(key) {
+                    Some(actual) => compare(value, actual, &format!("{at}/{key}"), found),
+                    None => found.push(format!("{at}/{key} is missing")),
+                }
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => {
+            for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                compare(expected, actual, &format!("{at}/{index}"), found);
+            }
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let difference = a.as_f64().zip(b.as_f64()).map(|(a, b)| (a - b).abs());
+            if difference.is_none_or(|difference| difference > TOLERANCE) {
+                found.push(format!("{at} is {b} and should be {a}"));
+            }
+        }
+        _ if expected == actual => {}
+        _ => found.push(format!("{at} is {actual} and should be {expected}")),
+    }
+}
+
+fn length_of(value: &Value) -> Option<usize> {
+    value.as_array().map(Vec::len).or_else(|| value.as_str().map(|text| text.chars().count()))
+}
+
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("lists").path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> T {
+    let text = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
