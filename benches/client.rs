@@ -8,6 +8,15 @@ use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// When a connection sends its next request.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// As soon as it has its answer.
+    Closed,
+    /// At fixed times, so that every server gets the same load and sleeps in between.
+    Every(Duration),
+}
+
 /// What a run did.
 pub(crate) struct Load {
     /// Requests answered with 200.
@@ -35,27 +44,38 @@ pub(crate) fn post(path: &str, body: &serde_json::Value) -> Vec<u8> {
     format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-/// Sends the same request again and again, each connection as soon as it has its answer, for a time.
+/// Sends the same request again and again over a number of connections, for a time.
 ///
 /// # Errors
 /// When a connection fails or an answer is not 200.
-pub(crate) fn drive(address: SocketAddr, request: &[u8], connections: usize, time: Duration) -> anyhow::Result<Load> {
+pub(crate) fn drive(address: SocketAddr, request: &[u8], connections: u32, pace: Pace, time: Duration) -> anyhow::Result<Load> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let start = Instant::now();
-        let until = start + time;
-        let connections = (0..connections).map(|_| repeat(address, request, until));
-        let counts = futures::future::try_join_all(connections).await?;
+        let connection = |index| async move {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            if let Pace::Every(period) = pace {
+                tokio::time::sleep(period * index / connections).await; // not all at once
+            }
+            repeat(&mut stream, request, pace, start + time).await
+        };
+        let counts = futures::future::try_join_all((0..connections).map(connection)).await?;
         Ok(Load { requests: counts.iter().sum(), wall: start.elapsed() })
     })
 }
 
-async fn repeat(address: SocketAddr, request: &[u8], until: Instant) -> anyhow::Result<u64> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+async fn repeat(stream: &mut TcpStream, request: &[u8], pace: Pace, until: Instant) -> anyhow::Result<u64> {
+    let mut clock = match pace {
+        Pace::Closed => None,
+        Pace::Every(period) => Some(tokio::time::interval(period)),
+    };
     let mut answer = Vec::with_capacity(64 << 10);
     let mut count = 0;
     while Instant::now() < until {
+        if let Some(clock) = &mut clock {
+            clock.tick().await;
+        }
         stream.write_all(request).await?;
         answer.clear();
         while !is_complete(&answer)? {

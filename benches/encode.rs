@@ -72,7 +72,7 @@ impl Row {
         for _ in 0..3 {
             waiting.block_on(engine.embed(job.clone()))?;
         }
-        let (mut seconds, busy, cpu) = (Vec::new(), engine.stats().busy_ns, process::cpu("self")?);
+        let (mut seconds, busy, cpu) = (Vec::new(), engine.stats().busy_ns, process::cpu_us("self")?);
         let start = Instant::now();
         while start.elapsed() < ROUND {
             let job = job.clone();
@@ -82,9 +82,9 @@ impl Row {
         }
         let wall: f64 = seconds.iter().sum();
         let busy = (engine.stats().busy_ns - busy) as f64 / 1e9;
-        let after = process::cpu("self")?;
+        let cpu = process::cpu_us("self")? - cpu;
         self.outside.push(100.0 * (1.0 - busy / wall));
-        self.cores.push((after.user_us + after.system_us - cpu.user_us - cpu.system_us) / 1e6 / wall);
+        self.cores.push(cpu / 1e6 / wall);
         self.ours.push(batch as f64 / Samples::from_iter(seconds).median());
         Ok(())
     }

@@ -9,17 +9,33 @@ use std::time::Duration;
 use serde_json::json;
 use tests::{FakeInference, Setup};
 
-use crate::client;
-use crate::process::{self, Cpu, Says, Served};
+use crate::client::{self, Pace};
+use crate::process::{self, Says, Served};
 use crate::table::{Samples, Table, aim};
 
-/// Open at the same time, each with one request under way.
-const CONNECTIONS: usize = 8;
+const ROUND: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Long enough that the system's clock of 10 ms says little wrong.
-const ROUND: Duration = Duration::from_millis(1500);
 const HANDLER_OVER_HYPER_MAX: f64 = 1.7;
 const EMBEDDINGS_US_MAX: f64 = 100.0;
+
+/// How requests come in.
+pub(crate) struct Traffic {
+    name: &'static str,
+    connections: u32,
+    pace: Pace,
+}
+
+impl Traffic {
+    /// One request at a time.
+    pub(crate) const ONE: Traffic = Traffic { name: "one at a time", connections: 1, pace: Pace::Closed };
+}
+
+const TRAFFICS: [Traffic; 2] = [
+    // The server sleeps between requests, and pays for waking up.
+    Traffic { name: "2000 requests/s over 8 connections", connections: 8, pace: Pace::Every(Duration::from_millis(4)) },
+    // The faster server has more to do each time it wakes, and a client that never sleeps: both make it look better.
+    Traffic { name: "as many as 8 connections get answered", connections: 8, pace: Pace::Closed },
+];
 
 /// One kind of request to one of the servers.
 struct Case {
@@ -28,20 +44,17 @@ struct Case {
     request: Vec<u8>,
     /// The case of `wasmtime serve` that does the same.
     peer: Option<&'static str>,
-    cost: Cost,
+    costs: [Cost; TRAFFICS.len()],
 }
 
-/// What requests cost the server, one entry a round.
+/// What requests cost, one entry a round.
 #[derive(Default)]
 pub(crate) struct Cost {
-    /// CPU time of a request, in microseconds.
+    /// CPU time of the server for a request, in microseconds.
     pub(crate) cpu_us: Samples,
-    /// The kernel's share of it.
-    system_us: Samples,
-    /// Requests a second.
-    rate: Samples,
-    /// Time from request to answer, in microseconds.
+    /// Time from request to answer, in microseconds, where connections don't pause.
     pub(crate) latency_us: Samples,
+    rate: Samples,
 }
 
 impl Cost {
@@ -49,15 +62,13 @@ impl Cost {
     ///
     /// # Errors
     /// When the server fails.
-    pub(crate) fn measure(&mut self, server: &Served, request: &[u8], connections: usize) -> anyhow::Result<()> {
-        let before = server.cpu()?;
-        let load = client::drive(server.address, request, connections, ROUND)?;
-        let Cpu { user_us, system_us } = server.cpu()?;
-        let each = |us: f64| us / load.requests as f64;
-        self.cpu_us.push(each(user_us + system_us - before.user_us - before.system_us));
-        self.system_us.push(each(system_us - before.system_us));
+    pub(crate) fn measure(&mut self, server: &Served, request: &[u8], traffic: &Traffic) -> anyhow::Result<()> {
+        let before = server.cpu_us()?;
+        let load = client::drive(server.address, request, traffic.connections, traffic.pace, ROUND)?;
+        let requests = load.requests as f64;
+        self.cpu_us.push((server.cpu_us()? - before) / requests);
+        self.latency_us.push(load.wall.as_secs_f64() * 1e6 * f64::from(traffic.connections) / requests);
         self.rate.push(load.rate());
-        self.latency_us.push(each(load.wall.as_secs_f64() * 1e6 * connections as f64));
         Ok(())
     }
 }
@@ -79,15 +90,16 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
         Err(how_to_get_it) => writeln!(out, "{how_to_get_it}")?,
     }
     for case in &cases {
-        client::drive(servers[case.server].address, &case.request, CONNECTIONS, WARM_UP)?;
+        client::drive(servers[case.server].address, &case.request, 8, Pace::Closed, WARM_UP)?;
     }
     for _ in 0..rounds {
-        for case in &mut cases {
-            case.cost.measure(&servers[case.server], &case.request, CONNECTIONS)?;
+        for (index, traffic) in TRAFFICS.iter().enumerate() {
+            for case in &mut cases {
+                case.costs[index].measure(&servers[case.server], &case.request, traffic)?;
+            }
         }
     }
-    print(&cases, out)?;
-    Ok(())
+    (0..TRAFFICS.len()).try_for_each(|traffic| Ok(print(traffic, &cases, out)?))
 }
 
 /// Test guests under several ways to live.
@@ -113,7 +125,7 @@ fn instance(manifest: &str, requests_max: u32, concurrency_max: u32) -> String {
 }
 
 fn own_cases() -> Vec<Case> {
-    let case = |name, server, request| Case { name, server, request, peer: None, cost: Cost::default() };
+    let case = |name, server, request| Case { name, server, request, peer: None, costs: Default::default() };
     let hello = |name, path| case(name, 1, client::get(path));
     let wasi = |name, path, peer| Case { peer: Some(peer), ..case(name, 1, client::get(path)) };
     let body = |format| json!({"model": "all-minilm-l6-v2", "input": "What is a tessera?", "encoding_format": format});
@@ -145,7 +157,7 @@ fn add_wasmtime(wasmtime: &Path, servers: &mut Vec<Served>, cases: &mut Vec<Case
         command.args(["--max-instance-reuse-count", requests, "--max-instance-concurrent-reuse-count", concurrency]);
         servers.push(Served::start(command, Says::Error)?);
         let server = servers.len() - 1;
-        cases.push(Case { name, server, request: client::get("/"), peer: None, cost: Cost::default() });
+        cases.push(Case { name, server, request: client::get("/"), peer: None, costs: Default::default() });
     }
     Ok(())
 }
@@ -157,36 +169,35 @@ fn serve_with(wasmtime: &Path, guest: &str) -> Command {
     command
 }
 
-fn print(cases: &[Case], out: &mut dyn Write) -> std::io::Result<()> {
-    let title = format!("http: CPU of the server process for one request, {CONNECTIONS} keep-alive connections");
-    let mut table = Table::new(["server", "CPU µs", "of it kernel", "requests/s", "over hyper", "over wasmtime serve", "aim"]);
-    let hyper = &cases[0].cost;
+fn print(traffic: usize, cases: &[Case], out: &mut dyn Write) -> std::io::Result<()> {
+    let title = format!("http: CPU of the server process for one request, {}", TRAFFICS[traffic].name);
+    let mut table = Table::new(["server", "CPU µs", "requests/s", "over hyper", "over wasmtime serve", "aim"]);
+    let cpu_us = |case: &Case| case.costs[traffic].cpu_us.clone();
     for case in cases {
-        let over_hyper = case.cost.cpu_us.over(&hyper.cpu_us);
+        let over_hyper = cpu_us(case).over(&cpu_us(&cases[0]));
         let peer = case.peer.and_then(|peer| cases.iter().find(|case| case.name == peer));
-        let over_peer = peer.map(|peer| case.cost.cpu_us.over(&peer.cost.cpu_us));
+        let over_peer = peer.map(|peer| cpu_us(case).over(&cpu_us(peer)));
         table.row([
             case.name.into(),
-            format!("{:.1}", case.cost.cpu_us),
-            format!("{:.1}", case.cost.system_us.median()),
-            format!("{:.0}", case.cost.rate.median()),
+            cpu_us(case).to_string(),
+            format!("{:.0}", case.costs[traffic].rate.median()),
             format!("{over_hyper:.2}"),
             over_peer.as_ref().map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-            verdict(case, &over_hyper, over_peer.as_ref()),
+            verdict(case.name, cpu_us(case).median(), &over_hyper, over_peer.as_ref()),
         ]);
     }
     table.print(&title, out)
 }
 
-fn verdict(case: &Case, over_hyper: &Samples, over_peer: Option<&Samples>) -> String {
+fn verdict(name: &str, cpu_us: f64, over_hyper: &Samples, over_peer: Option<&Samples>) -> String {
     if let Some(ratio) = over_peer {
         return aim(ratio.median() <= 1.0, "≤ 1 × wasmtime");
     }
-    if case.name.starts_with("handler, warm") {
+    if name.starts_with("handler, warm") {
         return aim(over_hyper.median() <= HANDLER_OVER_HYPER_MAX, "≤ 1.7 × hyper");
     }
-    if case.name.starts_with("embeddings") {
-        return aim(case.cost.cpu_us.median() <= EMBEDDINGS_US_MAX, "≤ 100 µs");
+    if name.starts_with("embeddings") {
+        return aim(cpu_us <= EMBEDDINGS_US_MAX, "≤ 100 µs");
     }
     String::new()
 }

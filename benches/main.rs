@@ -12,10 +12,8 @@ mod table;
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::Context;
-
 const USAGE: &str = "usage: bench [--rounds N] [encode] [http] [start] [memory]   (none: all four)
-       bench load HOST:PORT PATH SECONDS   requests over 8 connections, to profile a server under";
+       bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 
 /// One bench: it measures everything once a round.
 type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
@@ -30,7 +28,15 @@ fn main() -> anyhow::Result<()> {
     match args.as_slice() {
         // This binary is also the servers that it measures beside `tessera`.
         ["serve", kind] => serve::run(kind),
-        ["load", address, path, seconds] => load(address, path, seconds.parse()?, &mut out),
+        ["load", address, path, seconds, connections, period_ms] => {
+            let time = Duration::from_secs(seconds.parse()?);
+            let pace = match period_ms.parse()? {
+                0 => client::Pace::Closed,
+                ms => client::Pace::Every(Duration::from_millis(ms)),
+            };
+            let load = client::drive(address.parse()?, &client::get(path), connections.parse()?, pace, time)?;
+            Ok(writeln!(out, "{:.0} requests/s", load.rate())?)
+        }
         ["--rounds", rounds, names @ ..] => run(names, rounds.parse()?, &mut out),
         names => run(names, 5, &mut out),
     }
@@ -43,10 +49,4 @@ fn run(names: &[&str], rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>
         bench(rounds, out)?;
     }
     Ok(())
-}
-
-fn load(address: &str, path: &str, seconds: u64, out: &mut dyn Write) -> anyhow::Result<()> {
-    let address = address.parse().context(USAGE)?;
-    let load = client::drive(address, &client::get(path), 8, Duration::from_secs(seconds))?;
-    Ok(writeln!(out, "{:.0} requests/s", load.rate())?)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tests::{FakeInference, Setup};
 
-use crate::client;
+use crate::client::{self, Pace};
 use crate::process::{Resident, Says, Served, serve};
 use crate::table::{Samples, Table};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
             measured[loaded].push(&server.resident()?);
             for index in 0..names {
                 let request = client::get(&format!("/c/{}/hello", name(index)));
-                client::drive(server.address, &request, 1, Duration::from_millis(1))?;
+                client::drive(server.address, &request, 1, Pace::Closed, Duration::from_millis(1))?;
             }
             measured[used].push(&server.resident()?);
         }

@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tests::Setup;
 
-/// Linux gives CPU times to user space in hundredths of a second, whatever the kernel's own clock.
-const US_PER_TICK: f64 = 10_000.0;
-
 /// A running server. Dropping it kills it.
 pub(crate) struct Served {
     child: Child,
@@ -21,15 +18,6 @@ pub(crate) struct Served {
     pub(crate) ready_after: Duration,
     /// Kept open: a server whose output is closed may end.
     _output: Box<dyn BufRead>,
-}
-
-/// CPU time of a process.
-#[derive(Clone, Copy)]
-pub(crate) struct Cpu {
-    /// In its own code.
-    pub(crate) user_us: f64,
-    /// In the kernel for it.
-    pub(crate) system_us: f64,
 }
 
 /// Resident memory of a process, in MiB.
@@ -76,12 +64,12 @@ impl Served {
         }
     }
 
-    /// CPU time so far, of all its threads.
+    /// CPU time of all its threads so far, in microseconds.
     ///
     /// # Errors
     /// When it has ended, or this is not Linux.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
-        cpu(&self.child.id().to_string())
+    pub(crate) fn cpu_us(&self) -> anyhow::Result<f64> {
+        cpu_us(&self.child.id().to_string())
     }
 
     /// Resident memory now.
@@ -115,17 +103,18 @@ fn ready(output: &mut dyn BufRead) -> anyhow::Result<SocketAddr> {
     anyhow::bail!("it ended before it was ready")
 }
 
-/// CPU time of a process by its number, or of `self`.
+/// CPU time of the threads of a process, by its number or of `self`, in the kernel and outside it, in microseconds.
+/// `stat` would have the time of threads that are gone too, but counts in hundredths of a second.
 ///
 /// # Errors
 /// When it has ended, or this is not Linux.
-pub(crate) fn cpu(process: &str) -> anyhow::Result<Cpu> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is the program's name in parentheses and may hold anything; times are fields 14 and 15.
-    let (_, fields) = stat.rsplit_once(") ").context("not Linux")?;
-    let mut ticks = fields.split(' ').skip(11).map(str::parse::<f64>);
-    let mut time = || anyhow::Ok(ticks.next().context("not Linux")?? * US_PER_TICK);
-    Ok(Cpu { user_us: time()?, system_us: time()? })
+pub(crate) fn cpu_us(process: &str) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let Ok(times) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanoseconds += times.split(' ').next().context("a kernel without schedstat")?.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e3)
 }
 
 /// The real server, built beside this binary.
@@ -169,7 +158,7 @@ pub(crate) fn wasmtime() -> Result<PathBuf, &'static str> {
         output.is_ok_and(|output| output.stdout.starts_with(b"wasmtime 48."))
     };
     named.into_iter().chain(["wasmtime".into(), installed]).find(is_48).ok_or(
-        "`wasmtime serve` is not measured: no wasmtime 48 (`cargo install wasmtime-cli --version 48.0.8 --locked`, or set WASMTIME)",
+        "`wasmtime serve` is not measured: `cargo install wasmtime-cli --version 48.0.8 --locked` installs it, or name it in WASMTIME",
     )
 }
 

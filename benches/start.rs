@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::client;
-use crate::http::{Cost, echoes};
+use crate::http::{Cost, Traffic, echoes};
 use crate::process::{self, Says, Served, serve};
 use crate::table::{Samples, Table};
 
@@ -31,8 +31,8 @@ fn instance(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut costs: Vec<(Cost, Cost)> = guests.iter().map(|_| Default::default()).collect();
     for _ in 0..rounds {
         for ((_, warm, fresh), (warm_cost, fresh_cost)) in guests.iter().zip(&mut costs) {
-            warm_cost.measure(&server, &client::get(warm), 1)?;
-            fresh_cost.measure(&server, &client::get(fresh), 1)?;
+            warm_cost.measure(&server, &client::get(warm), &Traffic::ONE)?;
+            fresh_cost.measure(&server, &client::get(fresh), &Traffic::ONE)?;
         }
     }
     let mut table =

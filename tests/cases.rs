@@ -79,8 +79,7 @@ fn an_answer_that_does_not_fit_its_case_is_told() {
 fn run(case: &Path) -> Option<String> {
     let request: Request = read(&case.join("request.json"));
     let expect: Expect = read(&case.join("expect.json"));
-    let mut headers: Vec<(&str, &str)> =
-        request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut headers: Vec<(&str, &str)> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let body = request.body.map(|body| body.to_string()).or(request.body_text);
     if body.is_some() && !request.headers.contains_key("content-type") {
         headers.push(("content-type", "application/json"));

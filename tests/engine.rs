@@ -36,7 +36,10 @@ fn rerank_job(model: &str, documents: &[&str]) -> RerankJob {
 fn every_folder_with_a_config_is_a_model() {
     let engine = start(|_| {});
     let tasks: Vec<(&str, ModelTask)> = engine.models().map(|card| (card.name.as_str(), card.task)).collect();
-    assert!(tasks.contains(&("bert-reranker", ModelTask::Rerank)) && tasks.contains(&("roberta-encoder", ModelTask::Embed)), "{tasks:?}");
+    assert!(
+        tasks.contains(&("bert-reranker", ModelTask::Rerank)) && tasks.contains(&("roberta-encoder", ModelTask::Embed)),
+        "{tasks:?}"
+    );
     assert!(engine.failures().is_empty(), "{:?}", engine.failures());
 }
 
@@ -50,13 +53,16 @@ fn a_models_folder_that_is_not_there_holds_no_models() {
 fn a_model_that_does_not_load_is_told_and_the_others_work() {
     let folder = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(golden("bert-encoder"), folder.path().join("good")).expect("links");
-    for (name, config) in [("damaged", "{"), ("unknown", r#"{"model_type": "mamba"}"#), ("weightless", r#"{"model_type": "bert"}"#)] {
+    for (name, config) in
+        [("damaged", "{"), ("unknown", r#"{"model_type": "mamba"}"#), ("weightless", r#"{"model_type": "bert"}"#)]
+    {
         std::fs::create_dir(folder.path().join(name)).expect("a folder");
         std::fs::write(folder.path().join(name).join("config.json"), config).expect("writes");
     }
     let engine = start(|config| config.models = folder.path().into());
     assert_eq!(engine.models().map(|card| card.name.as_str()).collect::<Vec<_>>(), ["good"]);
-    let failures: Vec<(&str, String)> = engine.failures().iter().map(|failure| (failure.name.as_str(), failure.error.to_string())).collect();
+    let failures: Vec<(&str, String)> =
+        engine.failures().iter().map(|failure| (failure.name.as_str(), failure.error.to_string())).collect();
     assert_eq!(failures.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["damaged", "unknown", "weightless"]);
     assert!(failures[1].1.contains("`mamba`") && failures[1].1.contains("roberta"), "{failures:?}");
 }

@@ -15,8 +15,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Vectors of three numbers: the input's length, its place in the job, and 1. Scores are the documents' lengths.
 #[derive(Debug, Default)]
 pub struct FakeInference {
-    /// What every job gets instead of an answer.
-    pub failure: Option<JobError>,
+    failure: Option<JobError>,
     gate: Option<Semaphore>,
     counts: Mutex<Counts>,
     changed: Condvar,
@@ -37,6 +36,11 @@ impl FakeInference {
     /// One whose jobs wait until [`release`](Self::release).
     pub fn gated() -> Arc<FakeInference> {
         Arc::new(FakeInference { gate: Some(Semaphore::new(0)), ..FakeInference::default() })
+    }
+
+    /// One that answers every job with an error.
+    pub fn failing(failure: JobError) -> Arc<FakeInference> {
+        Arc::new(FakeInference { failure: Some(failure), ..FakeInference::default() })
     }
 
     /// Lets so many jobs finish.

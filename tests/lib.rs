@@ -8,6 +8,7 @@ mod server;
 mod wire;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use fake::{Counts, FakeInference};
 pub use server::{Reply, Setup, TestServer};
@@ -26,4 +27,18 @@ pub fn models() -> PathBuf {
 /// A folder of `tests/golden`.
 pub fn golden(name: &str) -> PathBuf {
     root().join("tests/golden").join(name)
+}
+
+/// Asks until there is an answer: for what becomes true soon after its cause, with nothing that tells when.
+///
+/// # Panics
+/// When there is none in 30 seconds.
+pub fn eventually<T>(ask: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+    }
+    panic!("it never became true");
 }

@@ -1,11 +1,23 @@
 //! All integration tests.
 
+mod capability {
+    mod config;
+    mod embed;
+    mod handler;
+    mod log;
+    mod rerank;
+}
 mod cases;
+mod component;
 mod engine;
 mod http;
+mod instance;
 mod model {
     mod bert;
     mod expected;
     mod minilm;
     mod roberta;
 }
+mod shutdown;
+mod tidy;
+mod wasi_http;

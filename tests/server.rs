@@ -121,7 +121,8 @@ impl Setup {
         let (ready, started) = std::sync::mpsc::channel();
         let (config, inference) = (self.config, self.inference);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let server = Server::start(config, inference).await.expect("the server starts");
                 let failures = server.failures().iter().map(|(name, error)| (name.clone(), error.to_string())).collect();

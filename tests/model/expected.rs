@@ -24,7 +24,7 @@ pub(super) struct Expected {
 /// A model of `tests/golden`, and what is expected of it.
 pub(super) fn open(name: &str) -> (Model, Expected) {
     let folder = golden(name);
-    let model = Model::open(&folder, DeviceSpec::Flex).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let model = Model::open(&folder, DeviceSpec::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let text = std::fs::read(folder.join("expected.json")).expect("expected.json is there");
     (model, serde_json::from_slice(&text).expect("expected.json is good"))
 }
@@ -60,6 +60,7 @@ pub(super) fn assert_close(what: &str, actual: &[Vec<f32>], expected: &[Vec<f32>
     assert!(!expected.is_empty(), "{what}: nothing is expected");
     assert_eq!(lengths(actual), lengths(expected), "{what}: shapes");
     let pairs = actual.iter().flatten().zip(expected.iter().flatten());
-    let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst: f32, off| if off > worst || off.is_nan() { off } else { worst });
+    let off =
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst: f32, off| if off > worst || off.is_nan() { off } else { worst });
     assert!(off <= tolerance, "{what}: off by {off:e}, more than {tolerance:e}");
 }

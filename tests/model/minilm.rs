@@ -200,7 +200,8 @@ async fn fewer_dimensions_are_the_first_ones_scaled_to_length_1() {
 
 #[tokio::test]
 async fn vectors_that_are_not_normalised_differ_in_length_only() {
-    let vector = async |normalize| rows(&minilm().embed(EmbedJob { normalize, ..job_of(&["a lamp"]) }).await.expect("embeds")).remove(0);
+    let vector =
+        async |normalize| rows(&minilm().embed(EmbedJob { normalize, ..job_of(&["a lamp"]) }).await.expect("embeds")).remove(0);
     let (raw, unit) = (vector(Normalize::Never).await, vector(Normalize::Always).await);
     let length = raw.iter().map(|value| value * value).sum::<f32>().sqrt();
     assert!((length - 1.0).abs() > 0.1, "the raw vector has another length than 1: {length}");
@@ -237,7 +238,8 @@ async fn prompts_of_the_models_files_go_before_the_text() {
     }
     let config = prompted.join("config_sentence_transformers.json");
     std::fs::remove_file(&config).expect("MiniLM has this file");
-    std::fs::write(&config, r#"{"prompts": {"query": "question: ", "passage": "answer: "}, "default_prompt_name": "passage"}"#).expect("writes");
+    std::fs::write(&config, r#"{"prompts": {"query": "question: ", "passage": "answer: "}, "default_prompt_name": "passage"}"#)
+        .expect("writes");
     let engine = Engine::start(&EngineConfig { models: folder.path().into(), ..EngineConfig::default() }).expect("starts");
     let embed = async |prompt| engine.embed(EmbedJob { model: "prompted".into(), prompt, ..job_of(&["a lamp"]) }).await;
     for (prompt, text) in [
@@ -252,5 +254,10 @@ async fn prompts_of_the_models_files_go_before_the_text() {
     let error = embed(Prompt::Named("no-such".into())).await.expect_err("unknown prompt");
     assert!(error.to_string().contains("passage, query"), "{error}");
     let plain = minilm().embed(EmbedJob { prompt: Prompt::Query, ..job_of(&["a lamp"]) }).await.expect("no prompt, no change");
-    assert_close("a model without prompts", &rows(&plain), &rows(&minilm().embed(job_of(&["a lamp"])).await.expect("embeds")), 1e-6);
+    assert_close(
+        "a model without prompts",
+        &rows(&plain),
+        &rows(&minilm().embed(job_of(&["a lamp"])).await.expect("embeds")),
+        1e-6,
+    );
 }

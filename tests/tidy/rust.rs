@@ -24,20 +24,29 @@ pub(super) fn find(tokens: &[Token], code: &str) -> Vec<usize> {
     tokens.windows(wanted.len()).filter(same).map(|window| window[0].line).collect()
 }
 
-/// The tokens that are not of an item under `#[cfg(test)]`.
+/// The tokens that are not of an item that only tests compile.
 pub(super) fn outside_tests(tokens: &[Token]) -> Vec<Token> {
-    let gate = lex("#[cfg(test)]");
     let (mut kept, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
-        let gated = tokens.len() - at >= gate.len() && tokens[at..].iter().zip(&gate).all(|(a, b)| a.text == b.text);
-        if gated {
-            at = end_of_item(tokens, at + gate.len()) + 1;
-        } else {
-            kept.push(tokens[at].clone());
-            at += 1;
+        match end_of_gate(tokens, at) {
+            Some(end) => at = end_of_item(tokens, end) + 1,
+            None => {
+                kept.push(tokens[at].clone());
+                at += 1;
+            }
         }
     }
     kept
+}
+
+/// Where a `#[cfg(…)]` that only tests meet ends: `test`, or `all(test, …)`.
+fn end_of_gate(tokens: &[Token], at: usize) -> Option<usize> {
+    let begins = |code: &str| {
+        let wanted = lex(code);
+        tokens.len() - at >= wanted.len() && tokens[at..].iter().zip(&wanted).all(|(a, b)| a.text == b.text)
+    };
+    let is_gate = tokens[at].text == "#" && (begins("#[cfg(test)]") || begins("#[cfg(all(test,"));
+    is_gate.then(|| closing(tokens, at + 1) + 1)
 }
 
 /// Where the bracket that opens at `open` closes.
@@ -200,6 +209,6 @@ fn tokens_are_found_across_space_and_only_whole() {
 
 #[test]
 fn what_is_under_cfg_test_is_left_out() {
-    let text = "a.b();\n#[cfg(test)]\nuse a::{b};\n#[cfg(test)]\n#[x(y)]\nmod tests { a.b(); }\na.b();\n#[cfg(test)] mod t;\n";
-    assert_eq!(find(&outside_tests(&lex(text)), "a.b()"), [1, 7]);
+    let text = "a.b();\n#[cfg(test)]\nuse a::{b};\n#[cfg(test)]\n#[x(y)]\nmod tests { a.b(); }\na.b();\n#[cfg(all(test, x))] mod t { a.b() }\n#[cfg(not(test))]\na.b();";
+    assert_eq!(find(&outside_tests(&lex(text)), "a.b()"), [1, 7, 10]);
 }

@@ -23,7 +23,10 @@ fn check(tree: &Tree) -> Vec<Offence> {
         }
         for Function { name, line, body_lines, parameters } in functions(&file.tokens) {
             if body_lines > FUNCTION_LINES_MAX {
-                offend(line, format!("`{name}` has {body_lines} lines, {FUNCTION_LINES_MAX} at most: name its steps as functions"));
+                offend(
+                    line,
+                    format!("`{name}` has {body_lines} lines, {FUNCTION_LINES_MAX} at most: name its steps as functions"),
+                );
             }
             if parameters > PARAMETERS_MAX {
                 offend(line, format!("`{name}` has {parameters} parameters, {PARAMETERS_MAX} at most: make them a struct"));

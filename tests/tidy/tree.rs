@@ -30,9 +30,9 @@ impl Tree {
     pub(super) fn ours() -> &'static Tree {
         static OURS: OnceLock<Tree> = OnceLock::new();
         OURS.get_or_init(|| {
-            let mut files = Vec::new();
+            let mut files: Vec<(String, String)> = Vec::new();
             collect(tests::root(), "", &mut files);
-            assert!(files.iter().any(|file| file.path == "Cargo.toml"), "the repository's root was not found");
+            assert!(files.iter().any(|(path, _)| path == "Cargo.toml"), "the repository's root was not found");
             Tree::of(files)
         })
     }

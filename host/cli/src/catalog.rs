@@ -1,10 +1,11 @@
 //! The models that `tessera pull` knows by name: `catalog.toml`, embedded in the binary.
 
 use anyhow::Context as _;
+use policy::ModelName;
 use serde::Deserialize;
 
 use crate::pull::digest::Pin;
-use crate::pull::source::{Format, ModelName, Source};
+use crate::pull::source::{Format, Source};
 
 /// Edits that a mistyped name may be away from one that is suggested.
 const EDITS_MAX: usize = 3;

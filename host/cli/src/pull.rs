@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail, ensure};
+use policy::ModelName;
 
 use crate::catalog::{Entry, Origin};
 use digest::{Digest, Pin};
 use progress::Progress;
 use record::{Content, Record};
-use source::{Format, ModelName, Source};
+use source::{Format, Source};
 use stage::Stage;
 
 pub(crate) mod digest;

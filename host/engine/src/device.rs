@@ -8,9 +8,10 @@ use burn::backend::Flex;
 use burn::tensor::{Device, DeviceType, Tensor, TensorData};
 
 /// A device as people write it: `flex`, `wgpu`, `cuda:1`, `rocm`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum DeviceSpec {
     /// The CPU, always there.
+    #[default]
     Flex,
     /// A GPU through Vulkan, Metal or DirectX, by its index among the discrete ones; none takes the best.
     Wgpu(Option<usize>),
@@ -24,7 +25,9 @@ pub enum DeviceSpec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// The text names no device.
-    #[error("`{0}` is no device: use `flex` (CPU), `wgpu`, `cuda` or `rocm`, the last three with `:INDEX` where there are several")]
+    #[error(
+        "`{0}` is no device: use `flex` (CPU), `wgpu`, `cuda` or `rocm`, the last three with `:INDEX` where there are several"
+    )]
     Unknown(String),
     /// This binary was built without the backend.
     #[error("device `{spec}` is not in this binary: build it with `--features {feature}`")]

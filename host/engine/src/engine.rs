@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::device::{self, DeviceError, DeviceSpec};
 use crate::model::{Model, ModelCard, ModelError};
 use crate::schedule::Limits;
+use crate::task::Prepared;
 use crate::task::embed::{self, EmbedJob, Embeddings};
 use crate::task::rerank::{self, RerankJob, Scores};
-use crate::task::Prepared;
 use crate::worker::{Queue, Request};
 
 /// How to start an engine.
@@ -33,21 +33,21 @@ pub struct EngineConfig {
     pub queue_jobs_max: usize,
     /// Tokens that may wait for the device.
     pub queue_tokens_max: usize,
-    /// Tokens of one batch.
+    /// Tokens of one batch; 0 takes what suits the device: enough to keep it busy, few enough that others wait a moment only.
     pub batch_tokens_max: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
-            device: DeviceSpec::Flex,
+            device: DeviceSpec::default(),
             models: "models".into(),
             threads: 0,
             pin_threads: true,
             tokenizer_threads: 1,
             queue_jobs_max: 1024,
             queue_tokens_max: 1 << 20,
-            batch_tokens_max: 8192,
+            batch_tokens_max: 0,
         }
     }
 }
@@ -153,7 +153,12 @@ impl Engine {
         let device = device::open(config.device)?;
         let pool = thread_pool(config)?;
         let (models, failures) = pool.install(|| load_all(&config.models, &device))?;
-        let limits = Limits { batch_tokens_max: config.batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
+        let batch_tokens_max = match config.batch_tokens_max {
+            0 if device::is_cpu(&device) => 2048,
+            0 => 16_384,
+            tokens => tokens,
+        };
+        let limits = Limits { batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
         let queue = Arc::new(Queue::new(limits));
         let (jobs, waiting) = mpsc::channel(config.queue_jobs_max.max(1));
         let mut engine = Engine { models, failures, jobs: Some(jobs), queue, threads: Vec::new() };

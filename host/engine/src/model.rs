@@ -214,7 +214,8 @@ impl Model {
     /// Whether the model can read an input: the gate that every input passes before it may be in a batch.
     pub(crate) fn check(&self, tokens: &Tokens) -> Result<(), String> {
         let Shape { vocabulary, types, tokens_max, .. } = self.shape;
-        let beyond = |ids: &[u32], limit: usize| ids.iter().copied().find(|&id| usize::try_from(id).is_ok_and(|id| id >= limit));
+        let beyond =
+            |ids: &[u32], limit: usize| ids.iter().copied().find(|&id| usize::try_from(id).is_ok_and(|id| id >= limit));
         if tokens.ids.is_empty() {
             return Err("has no tokens".into());
         }
@@ -242,10 +243,15 @@ impl Model {
         match want {
             Want::Tokens => device::with_values(hidden, |values| batch.runs.iter().map(|run| of_run(values, run)).collect()),
             Want::Pooled => device::with_values(hidden, |values| {
-                batch.runs.iter().map(|run| self.embed.pooling.pool(&values[run.start * width..run.end * width], width)).collect()
+                batch
+                    .runs
+                    .iter()
+                    .map(|run| self.embed.pooling.pool(&values[run.start * width..run.end * width], width))
+                    .collect()
             }),
             Want::Logits => {
-                let starts: Vec<i32> = batch.runs.iter().map(|run| i32::try_from(run.start).expect("a batch is bounded")).collect();
+                let starts: Vec<i32> =
+                    batch.runs.iter().map(|run| i32::try_from(run.start).expect("a batch is bounded")).collect();
                 let count = starts.len();
                 let starts = Tensor::<1, Int>::from_data(TensorData::new(starts, [count]), &self.device);
                 let logits = self.encoder.logits(hidden.select(0, starts)).expect("logits are asked of a classifier");
@@ -275,7 +281,10 @@ fn check_head(config: &serde_json::Value) -> Result<(), ModelError> {
     let names = config["architectures"].as_array().map_or(&[][..], Vec::as_slice);
     for name in names.iter().filter_map(serde_json::Value::as_str) {
         if !HEADS.iter().any(|head| name.ends_with(head)) {
-            return Err(ModelError::Unsupported(format!("architecture `{name}`; supported are names that end in {}", HEADS.join(", "))));
+            return Err(ModelError::Unsupported(format!(
+                "architecture `{name}`; supported are names that end in {}",
+                HEADS.join(", ")
+            )));
         }
     }
     Ok(())
@@ -327,14 +336,16 @@ mod gpu_tests {
     fn the_bert_goldens_hold_on_wgpu() {
         let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
         let expected = |folder: &Path| read_json(&folder.join("expected.json")).expect("reads").expect("is there");
-        let rows = |value: &serde_json::Value| -> Vec<Vec<f32>> { serde_json::from_value(value.clone()).expect("rows of numbers") };
+        let rows =
+            |value: &serde_json::Value| -> Vec<Vec<f32>> { serde_json::from_value(value.clone()).expect("rows of numbers") };
         let close = |ours: &[f32], theirs: &[f32]| {
             assert_eq!(ours.len(), theirs.len());
             ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-3)
         };
         for name in ["bert-encoder", "xlm-roberta-encoder", "bert-reranker"] {
             let folder = golden(name);
-            let model = Model::open(&folder, DeviceSpec::Wgpu(None)).expect("a Vulkan device: see `tessera doctor`");
+            let device = "wgpu".parse().expect("a device");
+            let model = Model::open(&folder, device).expect("a Vulkan device: see `tessera doctor`");
             let expected = expected(&folder);
             let inputs: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).expect("rows of ids");
             if name == "bert-reranker" {
@@ -343,8 +354,14 @@ mod gpu_tests {
                 continue;
             }
             let ours = model.embed_ids(&inputs).expect("embeds");
-            assert!(ours.iter().zip(rows(&expected["mean_pooled_normalized"])).all(|(ours, theirs)| close(&ours.mean, &theirs)), "{name}");
-            assert!(ours.iter().zip(rows(&expected["cls_pooled_normalized"])).all(|(ours, theirs)| close(&ours.cls, &theirs)), "{name}");
+            assert!(
+                ours.iter().zip(rows(&expected["mean_pooled_normalized"])).all(|(ours, theirs)| close(&ours.mean, &theirs)),
+                "{name}"
+            );
+            assert!(
+                ours.iter().zip(rows(&expected["cls_pooled_normalized"])).all(|(ours, theirs)| close(&ours.cls, &theirs)),
+                "{name}"
+            );
         }
     }
 }

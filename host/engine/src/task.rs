@@ -47,7 +47,12 @@ pub(crate) struct Prepared<Answer> {
 }
 
 /// Checks a tokenized input against the model and the job's truncation.
-fn admit(model: &Model, index: usize, tokens: Result<Tokens, TokenizerError>, truncation: Truncation) -> Result<Tokens, JobError> {
+fn admit(
+    model: &Model,
+    index: usize,
+    tokens: Result<Tokens, TokenizerError>,
+    truncation: Truncation,
+) -> Result<Tokens, JobError> {
     let tokens = tokens.map_err(|error| JobError::InvalidInput(format!("input {index}: {error}")))?;
     if tokens.truncated && truncation == Truncation::Refuse {
         return Err(JobError::TooLong { index, tokens_max: model.card().tokens_max });

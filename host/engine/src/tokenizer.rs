@@ -33,8 +33,10 @@ impl Tokenizer {
     /// # Errors
     /// When the file is missing or damaged.
     pub(crate) fn open(file: &Path, tokens_max: usize) -> Result<Tokenizer, TokenizerError> {
-        let malformed =
-            |reason: tokenizers::Error| TokenizerError::Malformed { file: file.display().to_string(), reason: reason.to_string() };
+        let malformed = |reason: tokenizers::Error| TokenizerError::Malformed {
+            file: file.display().to_string(),
+            reason: reason.to_string(),
+        };
         let mut tokenizer = tokenizers::Tokenizer::from_file(file).map_err(malformed)?;
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,

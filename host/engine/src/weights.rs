@@ -115,11 +115,7 @@ impl Weights {
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
         let entry = self.entries.get(name).ok_or_else(|| WeightsError::NoTensor(name.into()))?;
         if entry.shape != shape {
-            return Err(WeightsError::Shape {
-                name: name.into(),
-                found: entry.shape.clone(),
-                expected: shape.into(),
-            });
+            return Err(WeightsError::Shape { name: name.into(), found: entry.shape.clone(), expected: shape.into() });
         }
         let dtype = entry.dtype.clone().map_err(|dtype| WeightsError::DType { name: name.into(), dtype })?;
         Ok(decode(dtype, &self.files[entry.file].bytes()[entry.bytes.clone()]))

@@ -16,7 +16,14 @@ mod route;
 mod snapshot;
 
 pub use caller::{Caller, Tenant};
-pub use grant::{Denial, config::ConfigGrant, embed::EmbedGrant, log::{Level, LogGrant}, rerank::RerankGrant, routes::RoutesGrant};
+pub use grant::{
+    Denial,
+    config::ConfigGrant,
+    embed::EmbedGrant,
+    log::{Level, LogGrant},
+    rerank::RerankGrant,
+    routes::RoutesGrant,
+};
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError};
 pub use permit::{Embed, Permit, Rerank};

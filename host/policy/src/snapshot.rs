@@ -126,8 +126,7 @@ impl Snapshot {
 }
 
 fn parse(file: &Path, text: &str) -> Result<PolicyFile, LoadError> {
-    let policy: PolicyFile =
-        toml::from_str(text).map_err(|cause| LoadError::Malformed { file: file.into(), cause })?;
+    let policy: PolicyFile = toml::from_str(text).map_err(|cause| LoadError::Malformed { file: file.into(), cause })?;
     match policy.schema {
         1 => Ok(policy),
         schema => Err(LoadError::Schema { file: file.into(), schema }),
@@ -173,7 +172,9 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused() {
-        for text in ["schema = 1\nfoo = 1", "schema = 1\n[embed]\nmodel = []", "schema = 1\n[limits]\nx = 1", "[embed]\nmodels=[]"] {
+        for text in
+            ["schema = 1\nfoo = 1", "schema = 1\n[embed]\nmodel = []", "schema = 1\n[limits]\nx = 1", "[embed]\nmodels=[]"]
+        {
             assert!(parse(Path::new("p.toml"), text).is_err(), "{text}");
         }
         assert!(matches!(parse(Path::new("p.toml"), "schema = 2"), Err(LoadError::Schema { schema: 2, .. })));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use policy::{Caller, Snapshot, Tenant};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, StoreContextMut};
 
@@ -54,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// What may be done.
     pub(crate) policy: Arc<Snapshot>,
+    /// Fires when the client is gone: nobody will read the answer.
+    pub(crate) gone: CancellationToken,
 }
 
 /// The calls that an instance serves, by guest task. An entry stays until its task's number is used again, so that what a

@@ -38,11 +38,13 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<(Arc<Call>, Arc<dyn crate:
     Ok((call::current(store).ok_or_else(outside)?, inference))
 }
 
-/// Waits for the engine until the request's deadline.
+/// Waits for the engine until the request's deadline, or until its client is gone; then the work is dropped.
 async fn within<T>(call: &Call, work: impl Future<Output = Result<T, JobError>>) -> Result<T, types::Error> {
-    match tokio::time::timeout_at(call.deadline, work).await {
-        Ok(result) => result.map_err(from_job),
-        Err(_) => Err(error(types::ErrorCode::Deadline, "the time for this request is over".into())),
+    let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
+    tokio::select! {
+        result = work => result.map_err(from_job),
+        () = tokio::time::sleep_until(call.deadline) => over("the time for this request is over"),
+        () = call.gone.cancelled() => over("the client is gone"),
     }
 }
 

@@ -67,7 +67,9 @@ pub enum LoadError {
         cause: std::io::Error,
     },
     /// There is a manifest and no code.
-    #[error("{0} is not there: build the component (`make components` builds the bundled ones) and put it beside component.toml")]
+    #[error(
+        "{0} is not there: build the component (`make components` builds the bundled ones) and put it beside component.toml"
+    )]
     NotBuilt(PathBuf),
     /// The manifest is malformed.
     #[error("{file} is refused: {cause}")]
@@ -99,22 +101,14 @@ pub enum LoadError {
         /// What the line should say.
         lines: String,
     },
-    /// It uses capabilities that its policy doesn't grant.
-    #[error("it needs {missing}, which the policy does not grant. To grant it, add to {file}:\n\n{lines}\n")]
+    /// It needs capabilities or routes that its policy doesn't grant.
+    #[error("it needs {missing}, which the policy does not grant. To grant it, put into {file}:\n\n{lines}\n")]
     NotGranted {
-        /// The missing sections.
+        /// The capabilities and routes.
         missing: String,
         /// The policy file.
         file: String,
-        /// The lines to add.
-        lines: String,
-    },
-    /// It wants routes that its policy doesn't allow.
-    #[error("it wants routes that the policy does not allow. To allow them, add to {file}:\n\n[routes]\nallow = [{lines}]\n")]
-    RoutesNotGranted {
-        /// The policy file.
-        file: String,
-        /// The routes.
+        /// The lines that grant them.
         lines: String,
     },
     /// Another component has the route already.
@@ -129,7 +123,9 @@ pub enum LoadError {
     #[error("component.wasm is refused: {0:#}")]
     Code(wasmtime::Error),
     /// It exports nothing that serves HTTP.
-    #[error("component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`")]
+    #[error(
+        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`"
+    )]
     NoHandler,
 }
 
@@ -164,18 +160,15 @@ impl Component {
     pub(crate) fn load(folder: &Path, policies: &Path, cache: &Path, sandbox: &Arc<Sandbox>) -> Result<Component, LoadError> {
         let manifest = read_manifest(folder)?;
         let policy = Snapshot::load(policies, &manifest.name, &manifest.capabilities)?;
-        let (_, refused) = policy.routes(&manifest.routes);
-        if !refused.is_empty() {
-            let lines = refused.iter().map(|route| format!("{:?}", route.to_string())).collect::<Vec<_>>().join(", ");
-            return Err(LoadError::RoutesNotGranted { file: policy.file().into(), lines });
-        }
         let file = folder.join("component.wasm");
         let wasm = std::fs::read(&file).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => LoadError::NotBuilt(file.clone()),
             _ => LoadError::Unreadable { file: file.clone(), cause },
         })?;
         let code = compiled::load(&sandbox.engine, &wasm, cache).map_err(LoadError::Code)?;
-        check_imports(&code, &sandbox.engine, &manifest, &policy)?;
+        let used = capabilities(&code, &sandbox.engine);
+        check_declared(&used, &manifest)?;
+        check_granted(&used, &manifest, &policy)?;
         let pre = prepare(&code, sandbox)?;
         let instances = Instances::new(manifest.instance, policy.limits().concurrency_max);
         let (policy, sandbox) = (Arc::new(policy), sandbox.clone());
@@ -198,30 +191,41 @@ pub(crate) fn read_manifest(folder: &Path) -> Result<Manifest, LoadError> {
     }
 }
 
-/// Refuses a component that imports a capability it doesn't declare or isn't granted. Interfaces that hold only types give no
-/// power and need neither.
-fn check_imports(
-    code: &wasmtime::component::Component,
-    engine: &wasmtime::Engine,
-    manifest: &Manifest,
-    policy: &Snapshot,
-) -> Result<(), LoadError> {
-    let used: Vec<String> = code.component_type().imports(engine).filter_map(|(name, item)| capability_of(name, &item.ty, engine)).collect();
-    let undeclared: Vec<&String> = used.iter().filter(|name| !manifest.capabilities.contains(name)).collect();
-    if !undeclared.is_empty() {
-        let quote = |name: &String| format!("{name:?}");
-        let lines = used.iter().map(quote).collect::<Vec<_>>().join(", ");
-        return Err(LoadError::Undeclared { missing: join(&undeclared), lines });
-    }
-    let missing: Vec<&String> = used.iter().filter(|name| !policy.grants().has_section(name)).collect();
-    if !missing.is_empty() {
-        let lines = missing.iter().map(|name| PolicyFile::lines_to_add(name)).collect::<Vec<_>>().join("\n\n");
-        return Err(LoadError::NotGranted { missing: join(&missing), file: policy.file().into(), lines });
-    }
-    Ok(())
+/// The capabilities that a component imports. Interfaces that hold only types give no power and are left out.
+fn capabilities(code: &wasmtime::component::Component, engine: &wasmtime::Engine) -> Vec<String> {
+    let ty = code.component_type();
+    ty.imports(engine).filter_map(|(name, item)| capability_of(name, &item.ty, engine)).collect()
 }
 
-fn join(names: &[&String]) -> String {
+fn check_declared(used: &[String], manifest: &Manifest) -> Result<(), LoadError> {
+    let undeclared: Vec<String> = used.iter().filter(|name| !manifest.capabilities.contains(name)).cloned().collect();
+    if undeclared.is_empty() {
+        return Ok(());
+    }
+    let lines = used.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    Err(LoadError::Undeclared { missing: join(&undeclared), lines })
+}
+
+/// Refuses a component that needs more than its policy grants, with all the lines that would grant it.
+fn check_granted(used: &[String], manifest: &Manifest, policy: &Snapshot) -> Result<(), LoadError> {
+    let mut missing: Vec<String> = used.iter().filter(|name| !policy.grants().has_section(name)).cloned().collect();
+    let mut lines: Vec<String> = missing.iter().map(|name| PolicyFile::lines_to_add(name).into()).collect();
+    let (_, refused) = policy.routes(&manifest.routes);
+    if !refused.is_empty() {
+        missing.extend(refused.iter().map(ToString::to_string));
+        let wanted = manifest.routes.iter().map(|route| format!("{:?}", route.to_string())).collect::<Vec<_>>().join(", ");
+        lines.insert(0, format!("[routes]\nallow = [{wanted}]"));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !Path::new(policy.file()).exists() {
+        lines.insert(0, "schema = 1".into());
+    }
+    Err(LoadError::NotGranted { missing: join(&missing), file: policy.file().into(), lines: lines.join("\n\n") })
+}
+
+fn join(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

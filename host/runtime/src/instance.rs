@@ -14,6 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 
 use crate::call::Call;
@@ -131,9 +132,10 @@ impl Drop for Inside {
     }
 }
 
-/// Stops an instance that works for one request only, unless the request is finished. Others share theirs, and theirs goes on.
+/// Stops the work behind a request that is not finished: its host calls, and its instance if that works for no other.
 pub(crate) struct Hold {
     slot: Arc<Slot>,
+    gone: CancellationToken,
     is_exclusive: bool,
     is_done: bool,
     _inside: Inside,
@@ -154,7 +156,11 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.is_exclusive && !self.is_done {
+        if self.is_done {
+            return;
+        }
+        self.gone.cancel();
+        if self.is_exclusive {
             lock(&self.slot.load).is_closed = true;
             if let Some(abort) = self.slot.abort.get() {
                 abort.abort();
@@ -174,12 +180,12 @@ pub(crate) async fn dispatch(
 ) -> Result<Response, Fault> {
     let inside = component.instances.enter()?;
     let (reply, answer) = oneshot::channel();
-    let deadline = call.deadline;
+    let (deadline, gone) = (call.deadline, call.gone.clone());
     let slot = component.instances.find(&call.tenant).unwrap_or_else(|| start(component, &call.tenant));
     // A closed instance drops its work, and with it the reply.
     drop(slot.work.send(Work { request, call, reply }));
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
-    let mut hold = Hold { slot, is_exclusive, is_done: false, _inside: inside };
+    let mut hold = Hold { slot, gone, is_exclusive, is_done: false, _inside: inside };
     match tokio::time::timeout_at(deadline, answer).await {
         Ok(Ok(Ok(mut response))) => {
             response.body_mut().watch(hold, deadline);
@@ -213,7 +219,8 @@ async fn live(component: Arc<Component>, slot: Arc<Slot>, mut incoming: mpsc::Un
     let stderr = store.data().stderr.clone();
     let result = async {
         let guest = guest::instantiate(&component.pre, &mut store).await?;
-        let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &component.instances.reuse, &slot, &mut incoming).await;
+        let serve =
+            async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &component.instances.reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
     if let Err(error) = result.await {

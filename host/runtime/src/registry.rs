@@ -61,9 +61,10 @@ impl Registry {
         let cache = config.data.join("compiled");
         for folder in folders(config)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let loaded = Component::load(&folder, &config.policies, &cache, sandbox).and_then(|component| registry.add(component));
+            let loaded =
+                Component::load(&folder, &config.policies, &cache, sandbox).and_then(|component| registry.add(component));
             if let Err(error) = loaded {
-                tracing::warn!(component = name, "not loaded: {error}");
+                tracing::warn!("component `{name}` is not loaded: {error}");
                 registry.failures.push((name, error));
             }
         }
@@ -132,14 +133,16 @@ impl Target {
 impl Routes {
     /// Whose a route is already, wholly or in one method.
     fn owner(&self, route: &Route) -> Option<String> {
-        if HOST_PATHS.contains(&route.path()) && !route.is_prefix() {
+        if !route.is_prefix() && (HOST_PATHS.contains(&route.path()) || route.path().starts_with("/v1/models/")) {
             return Some("tessera itself".into());
         }
         let targets = match route.is_prefix() {
             true => self.prefixes.iter().find(|(path, _)| path == route.path()).map(|(_, targets)| targets),
             false => self.exact.get(route.path()),
         };
-        let same = |target: &&Target| target.method == *route.method() || target.method == policy::Method::Any || *route.method() == policy::Method::Any;
+        let same = |target: &&Target| {
+            target.method == *route.method() || target.method == policy::Method::Any || *route.method() == policy::Method::Any
+        };
         targets?.iter().find(same).map(|target| target.component.name().to_string())
     }
 

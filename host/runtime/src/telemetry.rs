@@ -1,14 +1,20 @@
 //! Numbers for operators, in the OpenMetrics text format.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::StatusCode;
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::inference::Inference;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfComponent {
@@ -21,6 +27,39 @@ struct OfStatus {
     status: u16,
 }
 
+/// The engine's counts, read when somebody asks.
+struct EngineStats(Arc<dyn Inference>);
+
+impl fmt::Debug for EngineStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EngineStats")
+    }
+}
+
+impl Collector for EngineStats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.0.stats();
+        let counters = [
+            ("engine_batches", "Batches run on the device", stats.batches),
+            ("engine_inputs", "Inputs in those batches", stats.inputs),
+            ("engine_tokens", "Tokens in those batches", stats.tokens),
+            ("engine_failed_batches", "Batches that failed", stats.failed_batches),
+        ];
+        for (name, help, count) in counters {
+            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let busy = ConstCounter::new(stats.busy_ns as f64 / 1e9);
+        busy.encode(encoder.encode_descriptor(
+            "engine_busy",
+            "Time the device worked",
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?)?;
+        let waiting = ConstGauge::new(i64::try_from(stats.waiting_tokens).unwrap_or(i64::MAX));
+        waiting.encode(encoder.encode_descriptor("engine_waiting_tokens", "Tokens in the queue", None, MetricType::Gauge)?)
+    }
+}
+
 /// All metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -31,7 +70,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Metrics {
+    pub(crate) fn new(inference: Arc<dyn Inference>) -> Metrics {
         let mut registry = Registry::with_prefix("tessera");
         let requests = Family::default();
         registry.register("http_requests", "Requests answered by a component", requests.clone());
@@ -42,6 +81,7 @@ impl Metrics {
         registry.register("component_traps", "Instances that failed", traps.clone());
         let dropped_log_lines = Family::default();
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
+        registry.register_collector(Box::new(EngineStats(inference)));
         Metrics { registry, requests, seconds, traps, dropped_log_lines }
     }
 

@@ -69,7 +69,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             let (model, inputs) = options.read()?;
             let pooled = model.embed_ids(&inputs).map_err(anyhow::Error::msg)?;
             let (mean, cls): (Vec<_>, Vec<_>) = pooled.into_iter().map(|pooled| (pooled.mean, pooled.cls)).unzip();
-            print(&json!({"kind": "encoder", "input_ids": inputs, "mean_pooled_normalized": mean, "cls_pooled_normalized": cls}))
+            print(
+                &json!({"kind": "encoder", "input_ids": inputs, "mean_pooled_normalized": mean, "cls_pooled_normalized": cls}),
+            )
         }
         Command::Score(options) => {
             let (model, inputs) = options.read()?;
@@ -115,7 +117,11 @@ impl Which {
         let named = self.models.join(&self.model);
         let given = Path::new(&self.model);
         [given, &named].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
-            anyhow::anyhow!("there is no model `{}`, neither here nor in {}: `tessera pull` lists known ones", self.model, self.models.display())
+            anyhow::anyhow!(
+                "there is no model `{}`, neither here nor in {}: `tessera pull` lists known ones",
+                self.model,
+                self.models.display()
+            )
         })
     }
 

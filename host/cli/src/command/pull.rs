@@ -5,13 +5,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use policy::ModelName;
 
 use crate::catalog::{self, Entry};
 use crate::pull::digest::Digest;
 use crate::pull::local::Placement;
 use crate::pull::progress::{Progress, size};
 use crate::pull::record::Record;
-use crate::pull::source::{ModelName, Source};
+use crate::pull::source::Source;
 use crate::pull::{Order, Outcome, pull};
 
 /// Pull models into the models folder; without names, list the known ones.

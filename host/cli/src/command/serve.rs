@@ -1,6 +1,6 @@
 //! `tessera serve`: components over HTTP until SIGTERM or Ctrl-C.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
     };
     let engine = Engine::start(&engine)?;
     for failure in engine.failures() {
-        tracing::warn!(model = failure.name, "not loaded: {}", failure.error);
+        tracing::warn!("model `{}` is not loaded: {}", failure.name, failure.error);
     }
     if engine.models().next().is_none() {
         tracing::warn!(models = %config.models.display(), "there are no models: `tessera pull all-minilm-l6-v2` fetches one");
@@ -88,13 +88,15 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
 /// Log lines go to standard error: what RUST_LOG asks for, else `info`.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let has_colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(std::io::stderr).init();
 }
 
 impl Args {
     fn config(self) -> anyhow::Result<ServerConfig> {
         let mut config = read_config(self.config.as_deref())?;
-        let replace = |setting: &mut PathBuf, option: Option<PathBuf>| *setting = option.unwrap_or_else(|| std::mem::take(setting));
+        let replace =
+            |setting: &mut PathBuf, option: Option<PathBuf>| *setting = option.unwrap_or_else(|| std::mem::take(setting));
         replace(&mut config.components, self.components);
         replace(&mut config.policies, self.policies);
         replace(&mut config.models, self.models);

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use policy::ModelName;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Digest, Pin};
-use super::source::{Format, ModelName};
+use super::source::Format;
 
 /// The record's file name in the model's folder.
 pub(crate) const FILE: &str = "source.json";

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail};
+use policy::ModelName;
 use serde::{Deserialize, Serialize};
 
 use super::hub::Repo;
@@ -12,9 +13,6 @@ use super::local::Local;
 use super::package::Packages;
 use super::stage::Stage;
 use super::url::Link;
-
-/// Longest name of a model, in bytes.
-const NAME_BYTES_MAX: usize = 96;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,7 +53,7 @@ impl Source {
             Self::Package(packages) => packages.name(),
             Self::Local(local) => local.name(),
         };
-        name.parse()
+        name.parse().context("give the model a name with --as NAME")
     }
 }
 
@@ -88,52 +86,6 @@ impl fmt::Display for Source {
             Self::Package(packages) => write!(f, "pip:{packages}"),
             Self::Local(local) => write!(f, "{local}"),
         }
-    }
-}
-
-/// A model's name: its folder in the models folder, and `model` in requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct ModelName(String);
-
-impl ModelName {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ModelName {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        ensure!(
-            starts_well && text.len() <= NAME_BYTES_MAX && text.bytes().all(plain),
-            "`{text}` is no name for a model: give one with --as NAME (letters, digits, `.`, `_`, `-`; \
-             a letter or digit first; at most {NAME_BYTES_MAX} of them)"
-        );
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for ModelName {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> anyhow::Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<ModelName> for String {
-    fn from(name: ModelName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for ModelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -221,13 +173,6 @@ mod tests {
             assert_eq!(source.name()?.as_str(), name);
         }
         Ok(())
-    }
-
-    #[test]
-    fn names_cannot_leave_the_models_folder() {
-        for bad in ["", "..", ".hidden", "a/b", "a\\b", "-x", "a b", &"x".repeat(97)] {
-            assert!(bad.parse::<ModelName>().is_err(), "{bad}");
-        }
     }
 
     #[test]

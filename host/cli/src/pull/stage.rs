@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use policy::ModelName;
 
 use super::digest::{Digest, Pin};
 use super::progress::Progress;
-use super::source::{ModelName, Source};
+use super::source::Source;
 
 /// Holds every unfinished model of a models folder.
 const FOLDER: &str = ".pull";

@@ -66,7 +66,11 @@ struct Head {
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `bert.`.
-pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
+pub(super) fn load(
+    config: &serde_json::Value,
+    weights: &Weights,
+    device: &Device,
+) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
     let labels = super::labels(config, weights, "classifier");
     let config = Config::read(config)?;
     let prefix = if weights.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
@@ -98,8 +102,7 @@ impl Encoder for Bert {
 impl Config {
     /// Takes the configuration and refuses what would change the numbers and isn't implemented.
     pub(super) fn read(config: &serde_json::Value) -> Result<Config, ModelError> {
-        let config: Config =
-            serde_json::from_value(config.clone()).map_err(|error| ModelError::Config(error.to_string()))?;
+        let config: Config = serde_json::from_value(config.clone()).map_err(|error| ModelError::Config(error.to_string()))?;
         let unsupported = |field: &str, value: &str| Err(ModelError::Unsupported(format!("{field} = {value}")));
         if let Some(other) = config.position_embedding_type.as_deref().filter(|kind| *kind != "absolute") {
             return unsupported("position_embedding_type", other);
@@ -148,9 +151,8 @@ impl Body {
         device: &Device,
     ) -> Result<Body, ModelError> {
         let hidden = config.hidden_size;
-        let table = |name: &str, rows| {
-            Embedding::load(weights, &format!("{prefix}embeddings.{name}.weight"), [rows, hidden], device)
-        };
+        let table =
+            |name: &str, rows| Embedding::load(weights, &format!("{prefix}embeddings.{name}.weight"), [rows, hidden], device);
         let layer = |index| Layer::load(config, weights, &format!("{prefix}encoder.layer.{index}"), device);
         Ok(Body {
             words: table("word_embeddings", config.vocab_size)?,

@@ -20,15 +20,20 @@ struct Head {
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `roberta.`.
-pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
+pub(super) fn load(
+    config: &serde_json::Value,
+    weights: &Weights,
+    device: &Device,
+) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
     let labels = super::labels(config, weights, "classifier.out_proj");
     let config = Config::read(config)?;
     let prefix = if weights.has("roberta.embeddings.word_embeddings.weight") { "roberta." } else { "" };
     let position_offset = config.pad_token_id.unwrap_or(1).saturating_add(1);
-    let tokens_max = usize::try_from(position_offset).ok().and_then(|offset| config.max_position_embeddings.checked_sub(offset));
-    let tokens_max = tokens_max.filter(|&tokens| tokens > 0).ok_or_else(|| {
-        ModelError::Config("max_position_embeddings leaves no position after pad_token_id".into())
-    })?;
+    let tokens_max =
+        usize::try_from(position_offset).ok().and_then(|offset| config.max_position_embeddings.checked_sub(offset));
+    let tokens_max = tokens_max
+        .filter(|&tokens| tokens > 0)
+        .ok_or_else(|| ModelError::Config("max_position_embeddings leaves no position after pad_token_id".into()))?;
     let body = Body::load(&config, weights, prefix, position_offset, device)?;
     let hidden = config.hidden_size;
     let layer = |name: &str, shape, activation| Linear::load(weights, &[name.into()], shape, activation, device);

@@ -134,7 +134,8 @@ impl EmbedSettings {
         let sentence: SentenceConfig = parse(folder, "sentence_bert_config.json")?.unwrap_or_default();
         let prompts: PromptConfig = parse(folder, "config_sentence_transformers.json")?.unwrap_or_default();
         let tokenizer: TokenizerConfig = parse(folder, "tokenizer_config.json")?.unwrap_or_default();
-        let tokenizer_max = tokenizer.model_max_length.filter(|&length| (1.0..1e9).contains(&length)).map(|length| length as usize);
+        let tokenizer_max =
+            tokenizer.model_max_length.filter(|&length| (1.0..1e9).contains(&length)).map(|length| length as usize);
         let tokens_max = sentence.max_seq_length.or(tokenizer_max).unwrap_or(positions).clamp(1, positions);
         let (pooling, normalize) = match parse::<Vec<Module>>(folder, "modules.json")? {
             Some(modules) => read_modules(folder, &modules)?,
@@ -200,7 +201,9 @@ fn read_pooling(folder: &Path, path: &str) -> Result<Pooling, ModelError> {
     match modes.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["mean_tokens"] => Ok(Pooling::Mean),
         ["cls_token"] => Ok(Pooling::Cls),
-        _ => Err(ModelError::Unsupported(format!("{file}: pooling {modes:?}; supported are mean_tokens and cls_token, one of them"))),
+        _ => Err(ModelError::Unsupported(format!(
+            "{file}: pooling {modes:?}; supported are mean_tokens and cls_token, one of them"
+        ))),
     }
 }
 
@@ -238,7 +241,9 @@ pub(crate) fn prepare(model: &Model, job: EmbedJob) -> Result<Prepared<Embedding
     let hidden = model.card().dimensions;
     let dimensions = job.dimensions.unwrap_or(hidden);
     if !(1..=hidden).contains(&dimensions) {
-        return Err(JobError::InvalidInput(format!("dimensions must be from 1 to {hidden}, the model's own; it is {dimensions}")));
+        return Err(JobError::InvalidInput(format!(
+            "dimensions must be from 1 to {hidden}, the model's own; it is {dimensions}"
+        )));
     }
     let prompt = model.embed.prompt(&job.prompt)?;
     let inputs = job.inputs.into_iter().enumerate().map(|(index, input)| tokens(model, prompt, index, input, job.truncation));
@@ -321,7 +326,10 @@ mod tests {
 
     #[test]
     fn prompts_are_found_by_purpose_and_by_name() {
-        let file = ("config_sentence_transformers.json", r#"{"prompts":{"query":"q: ","passage":"p: "},"default_prompt_name":"query"}"#);
+        let file = (
+            "config_sentence_transformers.json",
+            r#"{"prompts":{"query":"q: ","passage":"p: "},"default_prompt_name":"query"}"#,
+        );
         let settings = settings(&[file]).expect("reads");
         let prompt = |prompt| settings.prompt(&prompt).map(String::from);
         assert_eq!(prompt(Prompt::Standard).expect("there"), "q: ");

@@ -52,8 +52,7 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
 fn add(weights: &mut Weights, path: &Path) -> Result<(), WeightsError> {
     let malformed = |reason: String| WeightsError::Malformed { file: path.into(), reason };
     let mapped = Mapped::open(path)?;
-    let (header_bytes, metadata) =
-        SafeTensors::read_metadata(mapped.bytes()).map_err(|error| malformed(error.to_string()))?;
+    let (header_bytes, metadata) = SafeTensors::read_metadata(mapped.bytes()).map_err(|error| malformed(error.to_string()))?;
     let data = header_bytes.checked_add(8).ok_or_else(|| malformed("the header is too long".into()))?;
     for (name, tensor) in metadata.tensors() {
         let (start, end) = tensor.data_offsets;

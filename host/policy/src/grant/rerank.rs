@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::permit::{Rerank, Permit};
+use crate::permit::{Permit, Rerank};
 use crate::{Denial, ModelName, Snapshot};
 
 pub(super) const LINES: &str = "[rerank]\nmodels = [\"all-minilm-l6-v2\"]";

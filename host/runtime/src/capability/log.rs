@@ -52,7 +52,9 @@ pub(crate) fn escape(message: &str, bytes_max: usize) -> String {
     let mut line = String::new();
     for character in message.chars() {
         let start = line.len();
-        match character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        match character.is_control()
+            || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             true => line.extend(character.escape_default()),
             false => line.push(character),
         }

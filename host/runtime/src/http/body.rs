@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -30,6 +31,61 @@ pub(crate) enum RequestBody {
     Whole(Bytes),
     /// Longer ones, as they come.
     Streamed(UnsyncBoxBody<Bytes, RequestBodyError>),
+}
+
+/// What is read of a body that nobody wants any more, in bytes, and for how long.
+const LINGER_BYTES_MAX: u64 = 64 << 20;
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// A request's body that is read to its end even when it is dropped before, within limits: a client that still sends would
+/// otherwise have its connection reset and never read why it was refused.
+pub(super) struct Lingering<B: Body<Data = Bytes> + Send + Unpin + 'static>(Option<B>);
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Lingering<B> {
+    pub(super) fn new(body: B) -> Self {
+        Lingering(Some(body))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Body for Lingering<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Drop for Lingering<B> {
+    fn drop(&mut self) {
+        let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(LINGER_MAX, read_away(body)));
+        }
+    }
+}
+
+async fn read_away(mut body: impl Body<Data = Bytes> + Unpin) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if bytes > LINGER_BYTES_MAX {
+            return;
+        }
+    }
 }
 
 /// Why a response's body broke off. The connection is reset, so that no client takes it for complete.

@@ -32,7 +32,8 @@ const CONNECTION_HEADERS: [HeaderName; 7] =
 /// Makes the guest's request. A streamed body becomes a stream that the guest reads as the client sends.
 pub(crate) fn to_guest(store: &mut Access<'_, Ctx>, request: Request<RequestBody>) -> Result<wit::Request> {
     let (head, body) = request.into_parts();
-    let header = |(name, value): (&HeaderName, &HeaderValue)| wit::Header { name: name.as_str().into(), value: value.as_bytes().into() };
+    let header =
+        |(name, value): (&HeaderName, &HeaderValue)| wit::Header { name: name.as_str().into(), value: value.as_bytes().into() };
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let body = match body {
         RequestBody::Whole(bytes) => wit::Body::Whole(bytes.into()),
@@ -59,7 +60,10 @@ fn broken_off() -> wit::BodyError {
 pub(crate) type Sent = oneshot::Receiver<()>;
 
 /// Takes the guest's response; a fault if it is no valid HTTP.
-pub(crate) fn from_guest(store: &mut Access<'_, Ctx>, response: wit::Response) -> Result<(std::result::Result<Response, Fault>, Option<Sent>)> {
+pub(crate) fn from_guest(
+    store: &mut Access<'_, Ctx>,
+    response: wit::Response,
+) -> Result<(std::result::Result<Response, Fault>, Option<Sent>)> {
     let wit::Response { status, headers, body } = response;
     let head = response_head(status, headers);
     let (body, sent) = match body {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ::http::{Request, Response, StatusCode, header};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
@@ -26,15 +28,22 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
+        .route_layer(from_fn_with_state(shared.clone(), with_id))
         .fallback(forward)
         .with_state(shared)
 }
 
 /// A wrong method on one of these is answered in JSON too; axum adds `Allow`.
 fn only(route: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
-    route.fallback(|| async {
-        error::response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route takes GET.")
-    })
+    route.fallback(|| async { error::response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route takes GET.") })
+}
+
+/// Every answer has its request's id, those of the host's own routes too.
+async fn with_id(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response<Body> {
+    let id = request::id_of(&shared, &request);
+    let mut response = next.run(request).await;
+    request::mark(&mut response, &id);
+    response
 }
 
 async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
@@ -52,7 +61,9 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let mut text = String::new();
     match shared.metrics.encode(&mut text) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Ok(()) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
         Err(_) => error::response(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "the metrics could not be written"),
     }
 }
@@ -69,7 +80,9 @@ async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-async fn model(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
+async fn model(State(shared): State<Arc<Shared>>, name: Result<Path<String>, PathRejection>) -> Response<Body> {
+    // A name that isn't UTF-8 is nobody's.
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     match shared.inference.models().iter().find(|card| card.name == name) {
         Some(card) => Json(model_object(card, shared.started)).into_response(),
         None => {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use axum::body::Body;
+use http_body::Body as _;
 use policy::{Caller, Tenant};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::body::{self, RequestBodyError};
+use super::body::{self, Lingering, RequestBodyError};
 use super::error;
 use super::server::Shared;
 use crate::call::{Call, RequestId};
@@ -16,27 +18,52 @@ use crate::component::Component;
 use crate::instance;
 use crate::registry::Found;
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request that is not for one of the host's own routes.
 pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<Body> {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
-    let id = id.unwrap_or_else(|| shared.next_request_id());
+    let id = id_of(shared, &request);
+    // HTTP/2 has its own way to say that a body is not wanted.
+    let request = match request.version() <= Version::HTTP_11 && !request.body().is_end_stream() {
+        true => request.map(|body| Body::new(Lingering::new(body))),
+        false => request,
+    };
     let mut response = match shared.registry.find(request.method(), request.uri().path()) {
         Found::Component { component, path_start } => forward(shared, component, path_start, request, &id).await,
         Found::OtherMethods(allow) => not_allowed(&allow),
         Found::Nothing => {
             let path: String = request.uri().path().chars().take(200).collect();
-            error::response(StatusCode::NOT_FOUND, "unknown_route", &format!("Nothing is served at {path}. GET /v1/list_service lists what is."))
+            error::response(
+                StatusCode::NOT_FOUND,
+                "unknown_route",
+                &format!("Nothing is served at {path}. GET /v1/list_service lists what is."),
+            )
         }
     };
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    mark(&mut response, &id);
     response
 }
 
-async fn forward(shared: &Shared, component: &Arc<Component>, path_start: usize, request: Request<Body>, id: &RequestId) -> Response<Body> {
+/// The client's id for a request, or a new one.
+pub(super) fn id_of(shared: &Shared, request: &Request<Body>) -> RequestId {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
+    id.unwrap_or_else(|| shared.next_request_id())
+}
+
+/// Puts the request's id on its answer.
+pub(super) fn mark(response: &mut Response<Body>, id: &RequestId) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
+async fn forward(
+    shared: &Shared,
+    component: &Arc<Component>,
+    path_start: usize,
+    request: Request<Body>,
+    id: &RequestId,
+) -> Response<Body> {
     let start = Instant::now();
     let limits = component.policy.limits();
     let call = Arc::new(Call {
@@ -45,6 +72,7 @@ async fn forward(shared: &Shared, component: &Arc<Component>, path_start: usize,
         caller: Caller::Local,
         deadline: start + Duration::from_millis(limits.wall_ms_max),
         policy: component.policy.clone(),
+        gone: CancellationToken::new(),
     });
     let (mut head, body) = request.into_parts();
     head.uri = below(&head.uri, path_start);
@@ -58,10 +86,13 @@ async fn forward(shared: &Shared, component: &Arc<Component>, path_start: usize,
             }
         },
         Ok(Err(RequestBodyError::TooLarge)) => {
-            let message = format!("The request body is longer than {} bytes: send less at once.", limits.request_body_bytes_max);
+            let message =
+                format!("The request body is longer than {} bytes: send less at once.", limits.request_body_bytes_max);
             error::response(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
         }
-        Ok(Err(error @ RequestBodyError::Incomplete)) => error::response(StatusCode::BAD_REQUEST, "body_incomplete", &error.to_string()),
+        Ok(Err(error @ RequestBodyError::Incomplete)) => {
+            error::response(StatusCode::BAD_REQUEST, "body_incomplete", &error.to_string())
+        }
         Err(_) => error::response(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive"),
     };
     shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());

@@ -91,7 +91,7 @@ impl Server {
         let unusable = |cause| ServerError::Listen { address: config.listen, cause };
         let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(inference.clone()));
         let epoch = Duration::from_millis(config.epoch_ms);
         let sandbox = Sandbox::new(config.instances_max, epoch, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
