@@ -37,7 +37,7 @@ fn without_sections_a_component_does_not_load_and_the_text_shows_the_lines_to_ad
 fn the_lines_to_add_are_all_that_was_missing() {
     let failure = setup().guest("probe").start().failure("probe").to_owned();
     let lines = failure.split_once(":\n\n").expect("the lines come after a colon").1;
-    let policy = format!("schema = 1\n{lines}\n[log]\n");
+    let policy = format!("{lines}\n[log]\n");
     assert_eq!(setup().guest("probe").policy("probe", &policy).start().failures, []);
 }
 

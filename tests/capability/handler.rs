@@ -134,11 +134,9 @@ fn a_guest_that_fails_in_its_body_never_gives_it_a_clean_end() {
     let server = TestServer::with_guest("naughty");
     for path in ["/c/naughty/stream-then-trap", "/c/naughty/stream-unfinished"] {
         let answer = Wire::request(server.address, &format!("GET {path}"), &[]).read_to_end();
+        // What came before the failure may still have been on its way out: then there is no answer at all.
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         assert!(!answer.ends_with(CLEAN_END) && !answer.contains("content-length"), "{path}: {answer}");
-        // A guest that fails at once may be found out before the head is on its way.
-        if !answer.starts_with("HTTP/1.1 500 ") && !answer.is_empty() {
-            assert!(server.get(path).is_broken, "{path}");
-        }
         assert_eq!(server.get("/c/naughty/nothing").status, 404);
     }
 }

@@ -214,7 +214,7 @@ async fn late_interaction_scores_are_those_of_the_reference() {
     let RerankReference { query, documents, .. } = expected;
     let job = RerankJob { model: MODEL.into(), query, documents, truncation: Truncation::Cut, raw_scores: false };
     let scores = minilm().rerank(job.clone()).await.expect("scores");
-    assert_close("scores", &[scores.values.clone()], std::slice::from_ref(&expected.scores), 1e-4);
+    assert_close("scores", std::slice::from_ref(&scores.values), std::slice::from_ref(&expected.scores), 1e-4);
     let mut order: Vec<usize> = (0..scores.values.len()).collect();
     order.sort_by(|&a, &b| scores.values[b].total_cmp(&scores.values[a]));
     assert_eq!(order, expected.order);

@@ -15,9 +15,7 @@ fn router() -> Router {
 
 async fn openai_embeddings(Json(request): Json<openai::EmbeddingRequest>) -> Result<Response, Error> {
     let call = request.into_call()?;
-    let model = call.options.model.clone();
-    let result = embed::embed(call.inputs, call.options).await.inspect_err(log_if_internal);
-    let embeddings = result.map_err(|error| openai::error(error, model.as_deref()))?;
+    let embeddings = embed::embed(call.inputs, call.options).await.inspect_err(log_if_internal)?;
     Ok(openai::reply(&embeddings, call.encoding))
 }
 

@@ -58,16 +58,6 @@ impl EmbeddingRequest {
     }
 }
 
-/// The host's error, with the name of the model in it where that is what is wrong.
-pub(crate) fn error(error: inference::Error, model: Option<&str>) -> Error {
-    match (error.code, model) {
-        (inference::ErrorCode::UnknownModel, Some(model)) => {
-            Error::new(404, "model_not_found", format!("The model `{model}` does not exist.")).with_param("model")
-        }
-        _ => error.into(),
-    }
-}
-
 #[derive(Serialize)]
 struct Reply<'a> {
     object: &'static str,
@@ -133,7 +123,7 @@ fn encode(vector: &[f32], encoding: Encoding) -> Vector<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tessera_sdk::inference::{ErrorCode, Usage};
+    use tessera_sdk::inference::Usage;
 
     use super::*;
 
@@ -193,14 +183,6 @@ mod tests {
     fn a_bad_encoding_names_the_allowed_ones() {
         let error = call(json!({"input": "a", "encoding_format": "hex"})).expect_err("does not fit");
         assert!(error.message().contains("expected `float` or `base64`"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_model_is_named() {
-        let host = inference::Error { code: ErrorCode::UnknownModel, message: "no".into() };
-        let error = error(host, Some("gpt"));
-        assert_eq!((error.status(), error.code()), (404, "model_not_found"));
-        assert_eq!(error.message(), "The model `gpt` does not exist.");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
-use tessera_sdk::inference::{self, ErrorCode};
+use tessera_sdk::inference;
 use tessera_sdk::rerank::{Options, Scores};
 use tessera_sdk::{Error, Response, json};
 
@@ -55,16 +55,6 @@ impl RerankRequest {
 
     pub(crate) fn options(&self) -> Options {
         Options { model: self.model.clone(), truncate: true, raw_scores: false }
-    }
-
-    /// The host's error, with the name of the model in it where that is what is wrong.
-    pub(crate) fn error(&self, error: inference::Error) -> Error {
-        match (error.code, &self.model) {
-            (ErrorCode::UnknownModel, Some(model)) => {
-                Error::new(404, "model_not_found", format!("The model `{model}` does not exist.")).with_param("model")
-            }
-            _ => error.into(),
-        }
     }
 
     /// The response: the best `top_n` documents (all, if it is not given), best first.
@@ -167,12 +157,5 @@ mod tests {
             let error = parse(body).expect_err(param);
             assert_eq!((error.status(), error.param()), (400, Some(param)), "{error}");
         }
-    }
-
-    #[test]
-    fn an_unknown_model_is_named() {
-        let request = parse(json!({"model": "gpt", "query": "q", "documents": ["a"]})).expect("fits");
-        let error = request.error(inference::Error { code: ErrorCode::UnknownModel, message: "no".into() });
-        assert_eq!((error.status(), error.message()), (404, "The model `gpt` does not exist."));
     }
 }

@@ -39,8 +39,7 @@ async fn tei_rerank(body: &[u8]) -> Result<Response, tei::Error> {
 
 async fn jina_rerank(body: &[u8]) -> Result<Response, Error> {
     let request = jina::RerankRequest::parse(body)?;
-    let result = score(request.query(), request.documents(), request.options()).await;
-    let scores = result.map_err(|error| request.error(error))?;
+    let scores = score(request.query(), request.documents(), request.options()).await?;
     Ok(request.into_reply(&scores))
 }
 

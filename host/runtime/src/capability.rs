@@ -55,23 +55,24 @@ fn error(code: types::ErrorCode, message: String) -> types::Error {
 /// What the guest learns of a denial: the same as of a model that isn't there.
 fn denied(call: &Call, denial: &policy::Denial, asked: Option<&str>) -> types::Error {
     tracing::warn!(request = %call.id, caller = ?call.caller, component = %call.policy.component(), %denial, "denied");
-    let asked: String = asked.unwrap_or("(default)").chars().take(128).collect();
-    error(types::ErrorCode::UnknownModel, format!("The model `{asked}` does not exist or is not available here."))
+    unknown_model(asked.unwrap_or("(default)"))
+}
+
+fn unknown_model(asked: &str) -> types::Error {
+    let asked: String = asked.chars().take(128).collect();
+    error(types::ErrorCode::UnknownModel, format!("The model `{asked}` does not exist."))
 }
 
 fn from_job(cause: JobError) -> types::Error {
-    let code = match &cause {
-        JobError::UnknownModel(_) => types::ErrorCode::UnknownModel,
-        JobError::Unsupported(_) | JobError::NoTokenizer => types::ErrorCode::Unsupported,
-        JobError::InvalidInput(_) => types::ErrorCode::InvalidInput,
-        JobError::TooLong { .. } => types::ErrorCode::TooLong,
-        JobError::Overloaded | JobError::Stopped => types::ErrorCode::Overloaded,
-        JobError::Failed(_) => types::ErrorCode::Internal,
-    };
+    let message = cause.to_string();
     match cause {
-        // The cause is for the log, where the engine wrote it.
-        JobError::Failed(_) => error(code, "the model failed on this input".into()),
-        cause => error(code, cause.to_string()),
+        JobError::UnknownModel(name) => unknown_model(&name),
+        JobError::Unsupported(_) | JobError::NoTokenizer => error(types::ErrorCode::Unsupported, message),
+        JobError::InvalidInput(_) => error(types::ErrorCode::InvalidInput, message),
+        JobError::TooLong { .. } => error(types::ErrorCode::TooLong, message),
+        JobError::Overloaded | JobError::Stopped => error(types::ErrorCode::Overloaded, message),
+        // The cause is in the log, where the engine wrote it.
+        JobError::Failed(_) => error(types::ErrorCode::Internal, "the model failed on this input".into()),
     }
 }
 

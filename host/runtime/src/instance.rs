@@ -39,6 +39,10 @@ pub(crate) enum Fault {
     BadResponse,
 }
 
+/// What a guest gets after its deadline to say so itself, before its instance is stopped: host calls end at the deadline, and a
+/// guest that answers then keeps its instance for the others in it.
+const GRACE: Duration = Duration::from_millis(100);
+
 pub(crate) type Response = ::http::Response<GuestBody>;
 
 /// One request on its way into an instance.
@@ -186,7 +190,7 @@ pub(crate) async fn dispatch(
     drop(slot.work.send(Work { request, call, reply }));
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
     let mut hold = Hold { slot, gone, is_exclusive, is_done: false, _inside: inside };
-    match tokio::time::timeout_at(deadline, answer).await {
+    match tokio::time::timeout_at(deadline + GRACE, answer).await {
         Ok(Ok(Ok(mut response))) => {
             response.body_mut().watch(hold, deadline);
             Ok(response)

@@ -15,7 +15,7 @@ pub(crate) fn self_attention(qkv: Tensor<2>, runs: &[Range<usize>], heads: usize
     let [tokens, width] = qkv.dims();
     let hidden = width / 3;
     if !device::is_cpu(device) {
-        let parts = runs.iter().map(|run| run_attention(qkv.clone().slice([run.clone()]), heads)).collect();
+        let parts = runs.iter().map(|run| run_attention(qkv.clone().narrow(0, run.start, run.len()), heads)).collect();
         return Tensor::cat(parts, 0);
     }
     let mut out = vec![0.0; tokens * hidden];

@@ -17,8 +17,8 @@ pub(crate) struct Linear {
 enum Weight {
     /// In main memory: repacked once for our own product.
     Packed { weight: PackedWeight, bias: Vec<f32> },
-    /// Elsewhere: as Burn likes it, transposed. Shapes `[in, out]` and `[1, out]`.
-    Plain { weight: Tensor<2>, bias: Tensor<2> },
+    /// Elsewhere: the weight as Burn likes it, transposed, and the bias. Shapes `[in, out]` and `[1, out]`.
+    Plain(Box<[Tensor<2>; 2]>),
 }
 
 impl Linear {
@@ -45,7 +45,7 @@ impl Linear {
             Weight::Packed { weight: PackedWeight::pack(&weight, out_features, in_features), bias }
         } else {
             let weight = device::tensor(weight, [out_features, in_features], device).transpose();
-            Weight::Plain { weight, bias: device::tensor(bias, [1, out_features], device) }
+            Weight::Plain(Box::new([weight, device::tensor(bias, [1, out_features], device)]))
         };
         Ok(Linear { weight, activation, device: device.clone() })
     }
@@ -60,7 +60,10 @@ impl Linear {
                 device::with_values(x, |x| gemm::linear(x, weight, Some(bias), self.activation, &mut y));
                 device::tensor(y, [tokens, weight.out_features()], &self.device)
             }
-            Weight::Plain { weight, bias } => activate(x.matmul(weight.clone()) + bias.clone(), self.activation),
+            Weight::Plain(plain) => {
+                let [weight, bias] = (**plain).clone();
+                activate(x.matmul(weight) + bias, self.activation)
+            }
         }
     }
 }

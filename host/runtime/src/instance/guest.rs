@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::{Fault, Work};
+use super::{Fault, Response, Work};
 use crate::bindings::Service;
 use crate::call::Call;
 use crate::component::GuestPre;
@@ -72,26 +73,33 @@ async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasm
     })?;
     // Deadlines are kept from outside, see `dispatch`.
     let run = prepared.run(accessor, std::future::pending());
-    let hand_over = async {
-        let response = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest gave no response")));
-        let (response, sent) = match response {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                let (body, sent) = GuestBody::boxed(body);
-                (Ok(::http::Response::from_parts(head, body)), Some(sent))
-            }
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "a wasi:http component gave no response");
-                (Err(Fault::BadResponse), None)
-            }
-        };
-        drop(reply.send(response));
-        if let Some(sent) = sent {
-            drop(sent.await);
+    // On a task of its own: a 0.2 guest that waits holds its store, and with it all that is polled here.
+    let handed_over = tokio::spawn(hand_over(answered, reply));
+    let (ran, _) = futures::join!(run, handed_over);
+    ran.map(drop)
+}
+
+type Answer = wasmtime::Result<::http::Response<WasiBody>>;
+
+/// Gives the client its response, and waits until its body has been read or dropped.
+async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply: oneshot::Sender<Result<Response, Fault>>) {
+    let response = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest gave no response")));
+    let (response, sent) = match response {
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            let (body, sent) = GuestBody::boxed(body);
+            (Ok(::http::Response::from_parts(head, body)), Some(sent))
+        }
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "a wasi:http component gave no response");
+            let fault = if error.is::<wasmtime::Trap>() { Fault::Trapped } else { Fault::BadResponse };
+            (Err(fault), None)
         }
     };
-    let (ran, ()) = futures::join!(run, hand_over);
-    ran.map(drop)
+    drop(reply.send(response));
+    if let Some(sent) = sent {
+        drop(sent.await);
+    }
 }
 
 fn task(prepared: &Prepared<'_, Ctx>) -> GuestTaskId {
