@@ -157,7 +157,10 @@ fn add_wasmtime(wasmtime: &Path, servers: &mut Vec<Served>, cases: &mut Vec<Case
         command.args(["--max-instance-reuse-count", requests, "--max-instance-concurrent-reuse-count", concurrency]);
         servers.push(Served::start(command, Says::Error)?);
         let server = servers.len() - 1;
-        cases.push(Case { name, server, request: client::get("/"), peer: None, costs: Default::default() });
+        let case = Case { name, server, request: client::get("/"), peer: None, costs: Default::default() };
+        // Right after ours, so that both see the same noise.
+        let ours = cases.iter().position(|ours| ours.peer == Some(name)).unwrap_or_default();
+        cases.insert(ours + 1, case);
     }
     Ok(())
 }

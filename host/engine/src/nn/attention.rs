@@ -30,7 +30,7 @@ fn run_attention(qkv: Tensor<2>, heads: usize) -> Tensor<2> {
     let head_dim = hidden / heads;
     // [len, 3, heads, head_dim] → [3, heads, len, head_dim]
     let qkv = qkv.reshape([len, 3, heads, head_dim]).permute([1, 2, 0, 3]);
-    let part = |i: usize| qkv.clone().slice([i..i + 1]).reshape([heads, len, head_dim]);
+    let part = |i: usize| qkv.clone().narrow(0, i, 1).reshape([heads, len, head_dim]);
     let scores = part(0).matmul(part(1).transpose()) / (head_dim as f32).sqrt(); // [heads, len, len]
     activation::softmax(scores, 2).matmul(part(2)).swap_dims(0, 1).reshape([len, hidden])
 }
