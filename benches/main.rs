@@ -12,6 +12,10 @@ mod table;
 use std::io::Write;
 use std::time::Duration;
 
+/// As in `tessera`, so that servers that run in this binary are measured with the same one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: bench [--rounds N] [encode] [http] [start] [memory]   (none: all four)
        bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 

@@ -1,13 +1,16 @@
 //! Who a request comes from.
 
+use std::sync::{Arc, LazyLock};
+
 /// The owner of data and quota that a request belongs to. Instances are never shared between tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Tenant(std::sync::Arc<str>);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// The one tenant of a server that has no keys.
     pub fn local() -> Tenant {
-        Tenant("local".into())
+        static LOCAL: LazyLock<Arc<str>> = LazyLock::new(|| "local".into());
+        Tenant(LOCAL.clone())
     }
 
     /// The tenant's name.

@@ -14,6 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 
@@ -122,8 +123,9 @@ impl Slot {
     /// Closes the instance if no request is on its way to it.
     fn close_if_idle(&self) -> bool {
         let mut load = lock(&self.load);
-        load.is_closed |= load.running == 0;
-        load.is_closed
+        let is_idle = load.running == 0;
+        load.is_closed |= is_idle;
+        is_idle
     }
 }
 
@@ -244,19 +246,28 @@ async fn serve(
 ) -> wasmtime::Result<()> {
     let mut running = FuturesUnordered::new();
     let idle = Duration::from_millis(reuse.idle_ms_max);
+    // One clock for the instance's whole life, as a new one for each pause would cost more than the rest of this loop; so an
+    // idle instance lives up to twice its time.
+    let mut clock = std::pin::pin!(tokio::time::sleep(idle));
+    let mut was_used = false;
     loop {
         tokio::select! {
+            biased;
             Some(served) = running.next() => {
                 served?;
                 if slot.finish(reuse) {
                     return Ok(());
                 }
             }
-            Some(work) = incoming.recv() => running.push(guest.serve(accessor, work)),
-            () = tokio::time::sleep(idle), if running.is_empty() => {
-                if slot.close_if_idle() {
+            Some(work) = incoming.recv() => {
+                was_used = true;
+                running.push(guest.serve(accessor, work));
+            }
+            () = &mut clock => {
+                if !std::mem::take(&mut was_used) && slot.close_if_idle() {
                     return Ok(());
                 }
+                clock.as_mut().reset(Instant::now() + idle);
             }
         }
     }

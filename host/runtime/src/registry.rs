@@ -14,6 +14,11 @@ use crate::sandbox::Sandbox;
 /// The host's own paths: no component gets one, whatever its policy says.
 const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/v1/models", "/v1/health_check", "/v1/list_service"];
 
+/// Whether the host answers this path itself.
+pub(crate) fn is_host_path(path: &str) -> bool {
+    HOST_PATHS.contains(&path) || path.starts_with("/v1/models/")
+}
+
 /// All components and their routes.
 pub(crate) struct Registry {
     components: HashMap<String, Arc<Component>>,
@@ -133,7 +138,7 @@ impl Target {
 impl Routes {
     /// Whose a route is already, wholly or in one method.
     fn owner(&self, route: &Route) -> Option<String> {
-        if !route.is_prefix() && (HOST_PATHS.contains(&route.path()) || route.path().starts_with("/v1/models/")) {
+        if !route.is_prefix() && is_host_path(route.path()) {
             return Some("tessera itself".into());
         }
         let targets = match route.is_prefix() {

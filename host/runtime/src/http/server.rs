@@ -1,10 +1,16 @@
 //! The server: connections in, answers out, and an orderly end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::http::{Request, Response};
+use axum::body::Body;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,7 +23,7 @@ use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
 use crate::inference::Inference;
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
 
@@ -120,7 +126,7 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let app = host::router(self.shared.clone());
+        let app = App { shared: self.shared.clone(), host: TowerToHyperService::new(host::router(self.shared.clone())) };
         let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
         let graceful = GracefulShutdown::new();
         let http = protocol(&self.shared.config);
@@ -135,8 +141,7 @@ impl Server {
                 () = &mut stop => break,
             };
             let Some(stream) = usable(stream).await else { continue };
-            let service = TowerToHyperService::new(app.clone());
-            let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = http.serve_connection(TokioIo::new(stream), app.clone()).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -151,6 +156,27 @@ impl Server {
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
+    }
+}
+
+/// Where a request goes first: the host's own routes have a router, all others go straight to components.
+#[derive(Clone)]
+struct App {
+    shared: Arc<Shared>,
+    host: TowerToHyperService<axum::Router>,
+}
+
+impl Service<Request<Incoming>> for App {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if registry::is_host_path(request.uri().path()) {
+            return Box::pin(self.host.call(request));
+        }
+        let shared = self.shared.clone();
+        Box::pin(async move { Ok(super::request::serve(&shared, request.map(Body::new)).await) })
     }
 }
 
