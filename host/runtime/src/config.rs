@@ -122,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_file_holds_every_setting_with_its_default() {
+        let example: toml::Table = include_str!("../../../tessera.example.toml").parse().expect("good TOML");
+        let defaults = toml::Table::try_from(ServerConfig::default()).expect("settings make TOML");
+        assert_eq!(example, defaults);
+    }
+
+    #[test]
     fn an_unknown_key_is_named() {
         let error = ServerConfig::parse("lissen = \"127.0.0.1:1\"").expect_err("unknown key");
         assert!(error.to_string().contains("lissen"), "{error}");
