@@ -44,7 +44,7 @@ impl Default for EngineConfig {
             models: "models".into(),
             threads: 0,
             pin_threads: true,
-            tokenizer_threads: 1,
+            tokenizer_threads: 2,
             queue_jobs_max: 1024,
             queue_tokens_max: 1 << 20,
             batch_tokens_max: 0,
@@ -137,7 +137,8 @@ pub struct Engine {
     failures: Vec<LoadFailure>,
     jobs: Option<mpsc::Sender<Job>>,
     queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
+    device: Option<JoinHandle<()>>,
+    tokenizers: Vec<JoinHandle<()>>,
 }
 
 /// A job on its way to be tokenized: it runs on a tokenizer thread and ends up in the queue.
@@ -161,21 +162,15 @@ impl Engine {
         let limits = Limits { batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
         let queue = Arc::new(Queue::new(limits));
         let (jobs, waiting) = mpsc::channel(config.queue_jobs_max.max(1));
-        let mut engine = Engine { models, failures, jobs: Some(jobs), queue, threads: Vec::new() };
+        let mut engine = Engine { models, failures, jobs: Some(jobs), queue, device: None, tokenizers: Vec::new() };
         let worker = engine.queue.clone();
-        engine.spawn("device", move || worker.run(&pool))?;
+        engine.device = Some(spawn("device", move || worker.run(&pool))?);
         let waiting = Arc::new(std::sync::Mutex::new(waiting));
         for index in 0..config.tokenizer_threads.max(1) {
             let (waiting, queue) = (waiting.clone(), engine.queue.clone());
-            engine.spawn(&format!("tokenizer-{index}"), move || tokenize(&waiting, &queue))?;
+            engine.tokenizers.push(spawn(&format!("tokenizer-{index}"), move || tokenize(&waiting, &queue))?);
         }
         Ok(engine)
-    }
-
-    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
-        self.threads.push(thread.map_err(|error| StartError::Thread(error.to_string()))?);
-        Ok(())
     }
 
     /// The models that can be used.
@@ -250,20 +245,25 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.jobs = None;
         // Tokenizers end when the jobs are done, and only then is the queue complete.
-        for thread in self.threads.drain(1..) {
+        for thread in self.tokenizers.drain(..) {
             drop(thread.join());
         }
         self.queue.close();
-        for thread in self.threads.drain(..) {
-            drop(thread.join());
-        }
+        drop(self.device.take().map(JoinHandle::join));
     }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+    thread.map_err(|error| StartError::Thread(error.to_string()))
 }
 
 /// The threads for tensor work on the CPU.
 fn thread_pool(config: &EngineConfig) -> Result<rayon::ThreadPool, StartError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let threads = if config.threads == 0 { cores.len() } else { config.threads };
+    // What the system allows, which may be less than there are cores.
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if config.threads == 0 { allowed } else { config.threads };
     let is_pinned = config.pin_threads && threads == cores.len();
     let pin = move |index: usize| {
         if let Some(core) = cores.get(index).filter(|_| is_pinned) {

@@ -1,7 +1,8 @@
 //! Which inputs go into the next batch. A pure state machine: no clock, no thread, no tensor.
 //!
 //! Requests wait in the order they came. A batch takes inputs of the oldest request's kind, one from each request in turn,
-//! until its token budget is spent: short requests don't wait behind long ones, and nothing waits for a batch to fill.
+//! until its token budget is spent; what is left of that request goes to the end of the line. So short requests don't wait
+//! behind long ones, and nothing waits for a batch to fill.
 
 use std::collections::VecDeque;
 
@@ -46,6 +47,11 @@ impl<Kind: Copy + PartialEq> Schedule<Kind> {
         Schedule { limits, waiting: VecDeque::new(), tokens: 0 }
     }
 
+    /// Tokens that may wait.
+    pub(crate) fn tokens_max(&self) -> usize {
+        self.limits.queue_tokens_max
+    }
+
     /// Tokens that wait.
     pub(crate) fn tokens(&self) -> usize {
         self.tokens
@@ -87,6 +93,10 @@ impl<Kind: Copy + PartialEq> Schedule<Kind> {
                 break;
             }
         }
+        let is_left = self.waiting.front().is_some_and(|front| !front.inputs.is_empty());
+        if is_left {
+            self.waiting.rotate_left(1);
+        }
         self.waiting.retain(|waiting| !waiting.inputs.is_empty());
         Some((kind, batch))
     }
@@ -122,6 +132,15 @@ mod tests {
         schedule.push(1, 0, [10; 50].into_iter()).expect("room");
         schedule.push(2, 0, [10].into_iter()).expect("room");
         assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(2, 0)])));
+    }
+
+    #[test]
+    fn a_request_of_another_kind_does_not_wait_behind_a_long_one() {
+        let mut schedule = schedule(20);
+        schedule.push(1, 0, [10; 50].into_iter()).expect("room");
+        schedule.push(2, 1, [10].into_iter()).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(1, 1)])));
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0)])));
     }
 
     #[test]

@@ -101,10 +101,17 @@ impl Queue {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let kind = (Arc::as_ptr(&request.model).addr(), request.want);
         let lengths = request.inputs.iter().map(|tokens| tokens.ids.len());
+        let tokens: usize = lengths.clone().sum();
         let mut state = self.state();
         if state.schedule.push(id, kind, lengths).is_err() {
+            let tokens_max = state.schedule.tokens_max();
             drop(state);
-            return request.reply.send(Err(JobError::Overloaded));
+            let never = format!("the job has {tokens} tokens; at most {tokens_max} fit into the queue: send less at once");
+            return request.reply.send(Err(if tokens > tokens_max {
+                JobError::InvalidInput(never)
+            } else {
+                JobError::Overloaded
+            }));
         }
         state.requests.insert(id, request);
         drop(state);
@@ -129,7 +136,7 @@ impl Queue {
             let outputs = catch_unwind(AssertUnwindSafe(|| pool.install(run)));
             self.count(&step, start, outputs.is_err());
             match outputs {
-                Ok(outputs) => self.deliver(&step.places, outputs),
+                Ok(outputs) => self.deliver(&step.places, outputs, pool),
                 Err(panic) => self.fail(&step.places, &panic_text(&*panic)),
             }
         }
@@ -153,7 +160,7 @@ impl Queue {
         }
     }
 
-    fn deliver(&self, places: &[Place], outputs: Vec<Vec<f32>>) {
+    fn deliver(&self, places: &[Place], outputs: Vec<Vec<f32>>, pool: &rayon::ThreadPool) {
         let mut finished = Vec::new();
         let mut state = self.state();
         for (place, output) in places.iter().zip(outputs) {
@@ -165,8 +172,12 @@ impl Queue {
             }
         }
         drop(state);
-        for request in finished {
-            request.reply.send(Ok(request.outputs));
+        for request in finished.into_iter().filter(|request| !request.reply.is_abandoned()) {
+            // A panic drops the reply, which its owner sees as `Stopped`; the device goes on.
+            let send = AssertUnwindSafe(|| pool.install(|| request.reply.send(Ok(request.outputs))));
+            if let Err(panic) = catch_unwind(send) {
+                tracing::error!(reason = panic_text(&*panic), "an answer could not be made");
+            }
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod rerank;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use engine::{JobError, Usage};
 use wasmtime::StoreContextMut;
@@ -31,11 +32,18 @@ pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
 
 impl bindings::tessera::inference::types::Host for Ctx {}
 
-/// The call of a host function that has a model run, and the engine to run it.
-fn context(store: StoreContextMut<'_, Ctx>) -> Result<(Arc<Call>, Arc<dyn crate::Inference>), types::Error> {
-    let inference = store.data().sandbox.inference.clone();
+/// What a host function that has a model run needs.
+struct Context {
+    call: Arc<Call>,
+    inference: Arc<dyn crate::Inference>,
+    log: Arc<log::Budget>,
+}
+
+fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
+    let ctx = store.data();
+    let (inference, log) = (ctx.sandbox.inference.clone(), ctx.log.clone());
     let outside = || error(types::ErrorCode::InvalidInput, "a model can be used only while a request is served".into());
-    Ok((call::current(store).ok_or_else(outside)?, inference))
+    Ok(Context { call: call::current(store).ok_or_else(outside)?, inference, log })
 }
 
 /// Waits for the engine until the request's deadline, or until its client is gone; then the work is dropped.
@@ -52,9 +60,15 @@ fn error(code: types::ErrorCode, message: String) -> types::Error {
     types::Error { code, message }
 }
 
-/// What the guest learns of a denial: the same as of a model that isn't there.
-fn denied(call: &Call, denial: &policy::Denial, asked: Option<&str>) -> types::Error {
-    tracing::warn!(request = %call.id, caller = ?call.caller, component = %call.policy.component(), %denial, "denied");
+/// What the guest learns of a denial: the same as of a model that isn't there. The operator learns more, within the bytes that
+/// the component may log: a guest that asks again and again doesn't fill the log.
+fn denied(context: &Context, denial: &policy::Denial, asked: Option<&str>) -> types::Error {
+    let call = &context.call;
+    let text = denial.to_string();
+    let grant = call.policy.log().cloned().unwrap_or_default();
+    if context.log.take(text.len(), &grant, Instant::now()) {
+        tracing::warn!(request = %call.id, caller = ?call.caller, component = %call.policy.component(), "denied: {text}");
+    }
     unknown_model(asked.unwrap_or("(default)"))
 }
 

@@ -6,6 +6,7 @@
 
 mod guest;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -44,6 +45,9 @@ pub(crate) enum Fault {
 /// guest that answers then keeps its instance for the others in it.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// How often an instance is looked at from outside: whether a request overran its deadline or nothing happens any more.
+const WATCH: Duration = Duration::from_millis(500);
+
 pub(crate) type Response = ::http::Response<GuestBody>;
 
 /// One request on its way into an instance.
@@ -51,6 +55,8 @@ struct Work {
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
     reply: oneshot::Sender<Result<Response, Fault>>,
+    /// Counts it, until the guest is done with it or dead.
+    _inside: Inside,
 }
 
 /// The instances of one component.
@@ -70,11 +76,12 @@ struct Slot {
     abort: OnceLock<AbortHandle>,
 }
 
-#[derive(Default)]
 struct Load {
-    running: u32,
+    /// Deadlines of the requests inside, the oldest first; they are all equally long.
+    deadlines: VecDeque<Instant>,
     served: u32,
     is_closed: bool,
+    idle_since: Instant,
 }
 
 impl Instances {
@@ -89,10 +96,10 @@ impl Instances {
     }
 
     /// An open instance of this tenant with room for one more, already counted.
-    fn find(&self, tenant: &Tenant) -> Option<Arc<Slot>> {
+    fn find(&self, tenant: &Tenant, deadline: Instant) -> Option<Arc<Slot>> {
         let mut open = lock(&self.open);
         open.retain(|slot| slot.is_open(&self.reuse));
-        open.iter().find(|slot| slot.tenant == *tenant && slot.take(&self.reuse)).cloned()
+        open.iter().find(|slot| slot.tenant == *tenant && slot.take(&self.reuse, deadline)).cloned()
     }
 }
 
@@ -102,30 +109,49 @@ impl Slot {
         !load.is_closed && load.served < reuse.requests_max
     }
 
-    fn take(&self, reuse: &Reuse) -> bool {
+    fn take(&self, reuse: &Reuse, deadline: Instant) -> bool {
         let mut load = lock(&self.load);
-        let has_room = !load.is_closed && load.served < reuse.requests_max && load.running < reuse.concurrency_max.max(1);
-        if has_room {
-            load.running += 1;
+        let has_room = load.deadlines.len() < reuse.concurrency_max.max(1) as usize;
+        let takes = has_room && !load.is_closed && load.served < reuse.requests_max;
+        if takes {
+            load.deadlines.push_back(deadline);
             load.served += 1;
         }
-        has_room
+        takes
     }
 
     /// Counts a request out; says whether the instance has served all it may.
-    fn finish(&self, reuse: &Reuse) -> bool {
+    fn finish(&self, reuse: &Reuse, deadline: Instant) -> bool {
         let mut load = lock(&self.load);
-        load.running -= 1;
+        if let Some(place) = load.deadlines.iter().position(|other| *other == deadline) {
+            load.deadlines.remove(place);
+        }
+        load.idle_since = Instant::now();
         load.is_closed |= load.served >= reuse.requests_max;
-        load.is_closed && load.running == 0
+        load.is_closed && load.deadlines.is_empty()
     }
 
-    /// Closes the instance if no request is on its way to it.
-    fn close_if_idle(&self) -> bool {
-        let mut load = lock(&self.load);
-        let is_idle = load.running == 0;
-        load.is_closed |= is_idle;
-        is_idle
+    fn close(&self) {
+        lock(&self.load).is_closed = true;
+    }
+
+    /// Waits until the instance must go, and closes it: a request overran its deadline, or it was idle for its time.
+    ///
+    /// This is polled outside the store: a guest that holds its store, or a client that reads nothing, can't put it off.
+    async fn overrun(&self, idle: Duration) -> Option<Fault> {
+        loop {
+            tokio::time::sleep(WATCH).await;
+            let mut load = lock(&self.load);
+            let now = Instant::now();
+            let (is_late, is_idle) = match load.deadlines.front() {
+                Some(deadline) => (now > *deadline + GRACE, false),
+                None => (false, now > load.idle_since + idle),
+            };
+            if is_late || is_idle {
+                load.is_closed = true;
+                return is_late.then_some(Fault::Deadline);
+            }
+        }
     }
 }
 
@@ -144,7 +170,6 @@ pub(crate) struct Hold {
     gone: CancellationToken,
     is_exclusive: bool,
     is_done: bool,
-    _inside: Inside,
 }
 
 impl Hold {
@@ -167,7 +192,7 @@ impl Drop for Hold {
         }
         self.gone.cancel();
         if self.is_exclusive {
-            lock(&self.slot.load).is_closed = true;
+            self.slot.close();
             if let Some(abort) = self.slot.abort.get() {
                 abort.abort();
             }
@@ -184,14 +209,12 @@ pub(crate) async fn dispatch(
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
-    let inside = component.instances.enter()?;
+    let _inside = component.instances.enter()?;
     let (reply, answer) = oneshot::channel();
     let (deadline, gone) = (call.deadline, call.gone.clone());
-    let slot = component.instances.find(&call.tenant).unwrap_or_else(|| start(component, &call.tenant));
-    // A closed instance drops its work, and with it the reply.
-    drop(slot.work.send(Work { request, call, reply }));
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
-    let mut hold = Hold { slot, gone, is_exclusive, is_done: false, _inside: inside };
+    let slot = place(component, Work { request, call, reply, _inside });
+    let mut hold = Hold { slot, gone, is_exclusive, is_done: false };
     match tokio::time::timeout_at(deadline + GRACE, answer).await {
         Ok(Ok(Ok(mut response))) => {
             response.body_mut().watch(hold, deadline);
@@ -206,11 +229,27 @@ pub(crate) async fn dispatch(
     }
 }
 
+/// Gives a request to an instance that has room, or to a new one.
+fn place(component: &Arc<Component>, work: Work) -> Arc<Slot> {
+    let (tenant, deadline) = (work.call.tenant.clone(), work.call.deadline);
+    let mut work = work;
+    if let Some(slot) = component.instances.find(&tenant, deadline) {
+        match slot.work.send(work) {
+            Ok(()) => return slot,
+            // It died just now.
+            Err(mpsc::error::SendError(returned)) => work = returned,
+        }
+    }
+    let slot = start(component, tenant, deadline);
+    drop(slot.work.send(work)); // a new instance that is dead already drops its work, which its owner sees as a fault
+    slot
+}
+
 /// Starts an instance with room taken for one request.
-fn start(component: &Arc<Component>, tenant: &Tenant) -> Arc<Slot> {
+fn start(component: &Arc<Component>, tenant: Tenant, deadline: Instant) -> Arc<Slot> {
     let (work, incoming) = mpsc::unbounded_channel();
-    let load = Mutex::new(Load { running: 1, served: 1, is_closed: false });
-    let slot = Arc::new(Slot { tenant: tenant.clone(), work, load, abort: OnceLock::new() });
+    let load = Load { deadlines: [deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
+    let slot = Arc::new(Slot { tenant, work, load: Mutex::new(load), abort: OnceLock::new() });
     let task = tokio::spawn(live(component.clone(), slot.clone(), incoming));
     slot.abort.get_or_init(|| task.abort_handle());
     if component.manifest.instance.requests_max > 1 {
@@ -221,20 +260,30 @@ fn start(component: &Arc<Component>, tenant: &Tenant) -> Arc<Slot> {
 
 /// The life of an instance.
 async fn live(component: Arc<Component>, slot: Arc<Slot>, mut incoming: mpsc::UnboundedReceiver<Work>) {
+    let reuse = component.instances.reuse;
     let mut store = component.sandbox.store(component.policy.limits(), &component.log);
     let stderr = store.data().stderr.clone();
-    let result = async {
+    let life = async {
         let guest = guest::instantiate(&component.pre, &mut store).await?;
-        let serve =
-            async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &component.instances.reuse, &slot, &mut incoming).await;
+        let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
-    if let Err(error) = result.await {
-        let stderr = crate::capability::log::escape(&String::from_utf8_lossy(&stderr.contents()), 4096);
-        tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
-        component.sandbox.metrics.trapped(component.name().as_str());
+    let ended = tokio::select! {
+        ended = life => ended,
+        late = slot.overrun(Duration::from_millis(reuse.idle_ms_max)) => late.map_or(Ok(()), |fault| Err(fault.into())),
+    };
+    slot.close();
+    let Err(error) = ended else { return };
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        tracing::warn!(component = %component.name(), "every instance that `instances_max` allows is in use");
+        while let Ok(work) = incoming.try_recv() {
+            drop(work.reply.send(Err(Fault::Busy))); // its owner may be gone
+        }
+        return;
     }
-    lock(&slot.load).is_closed = true;
+    let stderr = crate::capability::log::escape(&stderr.text(), 4096);
+    tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
+    component.sandbox.metrics.trapped(component.name().as_str());
 }
 
 async fn serve(
@@ -245,30 +294,19 @@ async fn serve(
     incoming: &mut mpsc::UnboundedReceiver<Work>,
 ) -> wasmtime::Result<()> {
     let mut running = FuturesUnordered::new();
-    let idle = Duration::from_millis(reuse.idle_ms_max);
-    // One clock for the instance's whole life, as a new one for each pause would cost more than the rest of this loop; so an
-    // idle instance lives up to twice its time.
-    let mut clock = std::pin::pin!(tokio::time::sleep(idle));
-    let mut was_used = false;
     loop {
         tokio::select! {
             biased;
-            Some(served) = running.next() => {
-                served?;
-                if slot.finish(reuse) {
+            Some((deadline, served)) = running.next() => {
+                let () = served?;
+                if slot.finish(reuse, deadline) {
                     return Ok(());
                 }
             }
-            Some(work) = incoming.recv() => {
-                was_used = true;
-                running.push(guest.serve(accessor, work));
-            }
-            () = &mut clock => {
-                if !std::mem::take(&mut was_used) && slot.close_if_idle() {
-                    return Ok(());
-                }
-                clock.as_mut().reset(Instant::now() + idle);
-            }
+            Some(work) = incoming.recv() => running.push(async {
+                let deadline = work.call.deadline;
+                (deadline, guest.serve(accessor, work).await)
+            }),
         }
     }
 }

@@ -16,6 +16,7 @@ mod inference;
 mod instance;
 mod registry;
 mod sandbox;
+mod stderr;
 mod telemetry;
 
 pub use capability::NAMES as CAPABILITIES;

@@ -102,20 +102,23 @@ impl Registry {
         &self.failures
     }
 
-    /// Who answers a request: a granted route, or the component that `/c/NAME/…` names.
+    /// Who answers a request: a granted route, or the component that `/c/NAME/…` names. Only a whole path goes before `/c/NAME`,
+    /// so that a component always answers there; among prefixes the longest that takes the method wins.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
-        let targets = self.routes.targets(path);
-        if let Some(target) = targets.iter().find(|target| target.takes(method)) {
-            return Found::Component { component: &target.component, path_start: 0 };
-        }
-        if !targets.is_empty() {
-            return Found::OtherMethods(targets.iter().map(|target| target.method_name()).collect::<Vec<_>>().join(", "));
+        let exact = self.routes.exact.get(path).map_or(&[][..], Vec::as_slice);
+        let granted = |component| Found::Component { component, path_start: 0 };
+        if let Some(target) = exact.iter().find(|target| target.takes(method)) {
+            return granted(&target.component);
         }
         let name = path.strip_prefix("/c/").map(|rest| rest.split('/').next().unwrap_or_default());
-        match name.and_then(|name| self.components.get(name)) {
-            Some(component) => Found::Component { component, path_start: "/c/".len() + component.name().as_str().len() },
-            None => Found::Nothing,
+        if let Some(component) = name.and_then(|name| self.components.get(name)) {
+            return Found::Component { component, path_start: "/c/".len() + component.name().as_str().len() };
         }
+        if let Some(target) = self.routes.below(path).find(|target| target.takes(method)) {
+            return granted(&target.component);
+        }
+        let others: Vec<&str> = exact.iter().chain(self.routes.below(path)).map(Target::method_name).collect();
+        if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
     }
 }
 
@@ -163,12 +166,10 @@ impl Routes {
         self.prefixes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     }
 
-    fn targets(&self, path: &str) -> &[Target] {
-        if let Some(targets) = self.exact.get(path) {
-            return targets;
-        }
+    /// What has a prefix of the path, the longest first.
+    fn below(&self, path: &str) -> impl Iterator<Item = &Target> {
         let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.prefixes.iter().find(|(prefix, _)| is_below(prefix)).map_or(&[], |(_, targets)| targets)
+        self.prefixes.iter().filter(move |(prefix, _)| is_below(prefix)).flat_map(|(_, targets)| targets)
     }
 }
 

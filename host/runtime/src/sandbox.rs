@@ -6,13 +6,13 @@ use std::time::Duration;
 use policy::Limits;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store};
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::call::Calls;
 use crate::capability;
 use crate::inference::Inference;
+use crate::stderr::Tail;
 use crate::telemetry::Metrics;
 
 /// Tables of one instance, together.
@@ -21,8 +21,10 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 const HANDLES_MAX: usize = 4096;
 /// Bytes that one host call may copy out of a guest.
 const HOSTCALL_BYTES_MAX: usize = 16 << 20;
-/// What is kept of a guest's standard error, to show after a trap.
-const STDERR_BYTES_MAX: usize = 4096;
+/// Core modules, memories and tables of one instance: so that no component takes more than a few of the pool's slots.
+const CORE_INSTANCES_MAX: u32 = 32;
+const MEMORIES_MAX: u32 = 4;
+const TABLES_MAX: u32 = 16;
 
 /// What all components share: the compiler, the host functions, and the back ends behind those.
 pub(crate) struct Sandbox {
@@ -53,14 +55,14 @@ impl Sandbox {
 
     /// A fresh store under the component's limits.
     pub(crate) fn store(self: &Arc<Self>, limits: &Limits, log: &Arc<capability::log::Budget>) -> Store<Ctx> {
-        let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
+        let stderr = Tail::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let ctx = Ctx {
             calls: Calls::default(),
             sandbox: self.clone(),
             log: log.clone(),
-            memory: Memory { bytes: 0, bytes_max: limits.memory_bytes_max },
+            growth: Growth { bytes: 0, bytes_max: limits.memory_bytes_max, elements: 0 },
             table,
             wasi: WasiCtxBuilder::new().stderr(stderr.clone()).build(),
             stderr,
@@ -68,7 +70,7 @@ impl Sandbox {
             outbound: DeniedOutbound,
         };
         let mut store = Store::new(&self.engine, ctx);
-        store.limiter(|ctx| &mut ctx.memory);
+        store.limiter(|ctx| &mut ctx.growth);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -80,9 +82,12 @@ impl Sandbox {
 fn engine(instances_max: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(4))
+        .total_core_instances(instances_max.saturating_mul(8))
         .total_memories(instances_max)
-        .total_tables(instances_max.saturating_mul(2))
+        .total_tables(instances_max.saturating_mul(4))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .total_stacks(instances_max)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(64 << 10)
@@ -114,8 +119,8 @@ pub(crate) struct Ctx {
     pub(crate) calls: Calls,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) log: Arc<capability::log::Budget>,
-    pub(crate) stderr: MemoryOutputPipe,
-    memory: Memory,
+    pub(crate) stderr: Tail,
+    growth: Growth,
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -150,23 +155,41 @@ impl WasiHttpHooks for DeniedOutbound {
     }
 }
 
-/// Counts the linear memories of an instance together.
-struct Memory {
+/// Counts the linear memories of an instance together, and its tables.
+struct Growth {
     bytes: usize,
     bytes_max: usize,
+    elements: usize,
 }
 
-impl ResourceLimiter for Memory {
+impl ResourceLimiter for Growth {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
-        let fits = bytes <= self.bytes_max;
-        if fits {
-            self.bytes = bytes;
-        }
-        Ok(fits)
+        Ok(grow(&mut self.bytes, desired.saturating_sub(current), self.bytes_max))
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(grow(&mut self.elements, desired.saturating_sub(current), TABLE_ELEMENTS_MAX))
     }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX as usize
+    }
+}
+
+/// Adds to a sum if it stays within its limit.
+fn grow(sum: &mut usize, more: usize, max: usize) -> bool {
+    let grown = sum.saturating_add(more);
+    let fits = grown <= max;
+    if fits {
+        *sum = grown;
+    }
+    fits
 }

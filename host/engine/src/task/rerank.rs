@@ -6,6 +6,8 @@ use super::embed::unit;
 use super::{Prepared, Truncation, Usage, Want, admit, usage};
 use crate::batch::Tokens;
 use crate::engine::JobError;
+use crate::kernel::activation::Activation;
+use crate::kernel::gemm::{self, PackedWeight};
 use crate::model::{Model, ModelTask};
 
 /// A wish for scores.
@@ -89,10 +91,12 @@ fn unit_rows(tokens: Vec<f32>, width: usize) -> Vec<f32> {
 /// # Shapes
 /// `[query tokens, width]`, `[document tokens, width]`
 fn max_sim(query: &[f32], document: &[f32], width: usize) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    let best = |token: &[f32]| document.chunks_exact(width).map(|other| dot(token, other)).fold(f32::MIN, f32::max);
-    let count = (query.len() / width).max(1) as f32;
-    query.chunks_exact(width).map(best).sum::<f32>() / count
+    let (query_tokens, document_tokens) = (query.len() / width, document.len() / width);
+    let document = PackedWeight::pack(document, document_tokens, width);
+    let mut cosines = vec![0.0; query_tokens * document_tokens]; // [query tokens, document tokens]
+    gemm::linear(query, &document, None, Activation::None, &mut cosines);
+    let best = cosines.chunks_exact(document_tokens).map(|row| row.iter().copied().fold(f32::MIN, f32::max));
+    best.sum::<f32>() / query_tokens as f32
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ impl Host for Ctx {}
 
 impl HostWithStore<Ctx> for HasSelf<Ctx> {
     async fn embed(host: &Accessor<Ctx, Self>, inputs: Vec<Input>, options: Options) -> Result<Embeddings, Error> {
-        let (call, inference) = host.with(|mut store| context(store.as_context_mut()))?;
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
         let asked = options.model.as_deref();
-        let permit = call.policy.embed(asked).map_err(|denial| denied(&call, &denial, asked))?;
-        let done = within(&call, inference.embed(permit, job(inputs, options))).await?;
+        let permit = context.call.policy.embed(asked).map_err(|denial| denied(&context, &denial, asked))?;
+        let done = within(&context.call, context.inference.embed(permit, job(inputs, options))).await?;
         let dimensions = u32::try_from(done.dimensions).unwrap_or(u32::MAX);
         Ok(Embeddings { model: done.model, dimensions, values: done.values, usage: usage(done.usage) })
     }

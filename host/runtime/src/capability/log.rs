@@ -79,7 +79,7 @@ struct Spent {
 
 impl Budget {
     /// Takes the bytes of one line, or refuses it.
-    fn take(&self, bytes: usize, grant: &LogGrant, now: Instant) -> bool {
+    pub(super) fn take(&self, bytes: usize, grant: &LogGrant, now: Instant) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let spent = match &mut *spent {
             Some(spent) if now.saturating_duration_since(spent.since) < WINDOW => spent,

@@ -19,13 +19,13 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         documents: Vec<String>,
         options: Options,
     ) -> Result<Scores, Error> {
-        let (call, inference) = host.with(|mut store| context(store.as_context_mut()))?;
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
         let asked = options.model.as_deref();
-        let permit = call.policy.rerank(asked).map_err(|denial| denied(&call, &denial, asked))?;
+        let permit = context.call.policy.rerank(asked).map_err(|denial| denied(&context, &denial, asked))?;
         let truncation = if options.truncate { Truncation::Cut } else { Truncation::Refuse };
         let model = String::new(); // the permit's
         let job = RerankJob { model, query, documents, truncation, raw_scores: options.raw_scores };
-        let done = within(&call, inference.rerank(permit, job)).await?;
+        let done = within(&context.call, context.inference.rerank(permit, job)).await?;
         Ok(Scores { model: done.model, values: done.values, usage: usage(done.usage) })
     }
 

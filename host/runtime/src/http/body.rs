@@ -170,13 +170,14 @@ impl Body for GuestBody {
     type Error = ResponseBodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
-        let mut frame = self.poll_source(cx);
-        if let (Poll::Pending, Some(watch)) = (&frame, &mut self.watch)
-            && watch.deadline.as_mut().poll(cx).is_ready()
-        {
-            watch.hold.stop();
-            frame = Poll::Ready(Some(Err(ResponseBodyError::Deadline)));
-        }
+        let is_late = self.watch.as_mut().is_some_and(|watch| watch.deadline.as_mut().poll(cx).is_ready());
+        let frame = match (is_late, &mut self.watch) {
+            (true, Some(watch)) => {
+                watch.hold.stop();
+                Poll::Ready(Some(Err(ResponseBodyError::Deadline)))
+            }
+            _ => self.poll_source(cx),
+        };
         if let Poll::Ready(None | Some(Err(_))) = &frame {
             self.source = Source::Ended;
             if let (Poll::Ready(None), Some(watch)) = (&frame, &mut self.watch) {

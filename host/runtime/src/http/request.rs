@@ -75,6 +75,11 @@ async fn forward(
         gone: CancellationToken::new(),
     });
     let (mut head, body) = request.into_parts();
+    if let (Some(authority), false) = (head.uri.authority(), head.headers.contains_key(header::HOST)) {
+        // HTTP/2 says the host in its target, which a component sees only as a path.
+        let host = HeaderValue::from_str(authority.as_str());
+        head.headers.extend(host.ok().map(|host| (header::HOST, host)));
+    }
     head.uri = below(&head.uri, path_start);
     let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
     let response = match tokio::time::timeout_at(call.deadline, receiving).await {

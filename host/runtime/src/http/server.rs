@@ -66,16 +66,11 @@ pub(crate) struct Shared {
     /// Seconds since 1970 at the start.
     pub(crate) started: u64,
     requests: AtomicU64,
-    is_draining: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn next_request_id(&self) -> RequestId {
         RequestId::new(self.started, self.requests.fetch_add(1, Ordering::Relaxed))
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
     }
 }
 
@@ -104,8 +99,7 @@ impl Server {
         let registry = tokio::task::block_in_place(|| Registry::load(&config, &sandbox))
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (requests, is_draining) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { config, inference, registry, metrics, started, requests, is_draining });
+        let shared = Arc::new(Shared { config, inference, registry, metrics, started, requests: AtomicU64::new(0) });
         Ok(Server { shared, listener, address })
     }
 
@@ -126,7 +120,8 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let app = App { shared: self.shared.clone(), host: TowerToHyperService::new(host::router(self.shared.clone())) };
+        let router = host::router(self.shared.clone());
+        let first_request = Duration::from_millis(self.shared.config.header_ms_max);
         let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
         let graceful = GracefulShutdown::new();
         let http = protocol(&self.shared.config);
@@ -141,16 +136,24 @@ impl Server {
                 () = &mut stop => break,
             };
             let Some(stream) = usable(stream).await else { continue };
-            let connection = http.serve_connection(TokioIo::new(stream), app.clone()).into_owned();
+            let app = App::new(&self.shared, &router);
+            let has_asked = app.has_asked.clone();
+            let connection = http.serve_connection(TokioIo::new(stream), app).into_owned();
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
+                let _permit = permit;
+                let mut connection = std::pin::pin!(connection);
+                let ended = match tokio::time::timeout(first_request, &mut connection).await {
+                    Ok(ended) => ended,
+                    Err(_) if has_asked.load(Ordering::Relaxed) => connection.await,
+                    // Nobody may hold a connection and say nothing.
+                    Err(_) => return,
+                };
+                if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended badly");
                 }
-                drop(permit);
             });
         }
-        self.shared.is_draining.store(true, Ordering::Relaxed);
         drop(self.listener);
         let drain = Duration::from_millis(self.shared.config.drain_ms_max);
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
@@ -160,10 +163,17 @@ impl Server {
 }
 
 /// Where a request goes first: the host's own routes have a router, all others go straight to components.
-#[derive(Clone)]
 struct App {
     shared: Arc<Shared>,
     host: TowerToHyperService<axum::Router>,
+    /// Whether this connection has had a request.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl App {
+    fn new(shared: &Arc<Shared>, router: &axum::Router) -> App {
+        App { shared: shared.clone(), host: TowerToHyperService::new(router.clone()), has_asked: Arc::default() }
+    }
 }
 
 impl Service<Request<Incoming>> for App {
@@ -172,6 +182,7 @@ impl Service<Request<Incoming>> for App {
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.has_asked.store(true, Ordering::Relaxed);
         if registry::is_host_path(request.uri().path()) {
             return Box::pin(self.host.call(request));
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ::http::HeaderValue;
+use ::http::header::HOST;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::component::{Accessor, GuestTaskId};
@@ -44,7 +46,7 @@ impl Guest {
 }
 
 async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) -> wasmtime::Result<()> {
-    let Work { request, call, reply } = work;
+    let Work { request, call, reply, _inside } = work;
     let handle = service.tessera_handler_handler().func_handle();
     let running = accessor.with(|mut store| {
         let request = exchange::to_guest(&mut store, request)?;
@@ -63,10 +65,13 @@ async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) 
 }
 
 async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasmtime::Result<()> {
-    let Work { request, call, reply } = work;
+    let Work { request, call, reply, _inside } = work;
     let (answer, answered) = futures::channel::oneshot::channel();
     let prepared = accessor.with(|mut store| {
-        let request = request.map(wasi_body);
+        let mut request = request.map(wasi_body);
+        if request.headers().get(HOST).is_none_or(|host| host.to_str().is_err()) {
+            request.headers_mut().insert(HOST, HeaderValue::from_static("localhost")); // `wasi:http` has no request without one
+        }
         let prepared = Prepared::new(store.as_context_mut(), proxy, request, Ctx::http, answer)?;
         bind(&mut store, task(&prepared), call);
         wasmtime::error::Ok(prepared)
@@ -75,8 +80,9 @@ async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasm
     let run = prepared.run(accessor, std::future::pending());
     // On a task of its own: a 0.2 guest that waits holds its store, and with it all that is polled here.
     let handed_over = tokio::spawn(hand_over(answered, reply));
-    let (ran, _) = futures::join!(run, handed_over);
-    ran.map(drop)
+    run.await?;
+    drop(handed_over.await); // it cannot fail, but for a shutdown
+    Ok(())
 }
 
 type Answer = wasmtime::Result<::http::Response<WasiBody>>;

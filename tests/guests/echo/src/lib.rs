@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 use tessera_sdk::{Error, Json, Request, Response, Router, service};
 
 /// Most chunks that `/stream` sends.
-const CHUNKS_MAX: u32 = 100_000;
+const CHUNKS_MAX: u32 = 100_000_000;
+/// Most bytes that `/stream` adds to a chunk.
+const PAD_BYTES_MAX: usize = 1 << 20;
 
 service!(router);
 
@@ -25,13 +27,14 @@ async fn hello() -> &'static str {
     "hello"
 }
 
-/// `?n=K`: K lines, each a chunk of its own.
+/// `?n=K`: K lines, each a chunk of its own; with `&pad=B` each is followed by B more bytes.
 async fn stream(request: Request) -> Result<Response, Error> {
     let count = request.query("n").and_then(|n| n.parse::<u32>().ok()).filter(|n| *n <= CHUNKS_MAX);
     let count = count.ok_or_else(|| Error::bad_request(format!("`n` must be 0 to {CHUNKS_MAX}")).with_param("n"))?;
+    let pad = " ".repeat(request.query("pad").and_then(|pad| pad.parse().ok()).unwrap_or(0).min(PAD_BYTES_MAX));
     Ok(Response::stream(200, "text/plain; charset=utf-8", move |mut writer| async move {
         for i in 0..count {
-            writer.write(format!("chunk {i}\n")).await?;
+            writer.write(format!("chunk {i}\n{pad}")).await?;
         }
         writer.finish()
     }))
