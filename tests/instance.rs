@@ -128,28 +128,39 @@ fn more_instances_than_the_host_may_have_are_refused_and_it_goes_on() {
 
 /// Three ways to leave work behind on an instance that others share; each ends by its deadline, and the component serves on.
 mod left_behind {
+    use std::cell::RefCell;
+
     use super::*;
 
-    fn start(component: &str, guest: &str) -> TestServer {
-        let policy = "schema = 1\n[log]\n[limits]\nwall_ms_max = 2000\nconcurrency_max = 2\n";
+    fn start(component: &str, guest: &str, places: usize) -> TestServer {
+        let policy = format!("schema = 1\n[log]\n[limits]\nwall_ms_max = 2000\nconcurrency_max = {places}\n");
         let shared = |manifest: String| {
             let manifest = manifest.split("[instance]").next().expect("splitting gives a part").to_owned();
             manifest + "[instance]\nrequests_max = 1000\nconcurrency_max = 4\n"
         };
         let setup = Setup::new(Arc::new(FakeInference::default())).guest_as(component, guest, shared);
-        setup.policy(component, policy).start()
+        setup.policy(component, &policy).start()
     }
 
-    /// Waits until both places in the component are taken, or free again.
+    /// Sends a request until all places in the component are taken. The question that asks may take one itself, and then the
+    /// request is refused; so it is sent again.
+    fn fill(server: &TestServer, request: &str, question: &str) -> Vec<Wire> {
+        let clients = RefCell::new(Vec::new());
+        eventually(|| {
+            clients.borrow_mut().push(Wire::request(server.address, request, &[]));
+            (server.get(question).status == 503).then_some(())
+        });
+        clients.into_inner()
+    }
+
     fn until(server: &TestServer, path: &str, status: u16) {
         eventually(|| (server.get(path).status == status).then_some(()));
     }
 
     #[test]
     fn a_guest_that_loops_after_its_client_left_is_stopped() {
-        let server = start("spinner", "naughty");
-        let clients = [(); 2].map(|()| Wire::request(server.address, "GET /c/spinner/loop", &[]));
-        until(&server, "/c/spinner/state", 503);
+        let server = start("spinner", "naughty", 1);
+        let clients = fill(&server, "GET /c/spinner/loop", "/c/spinner/state");
         drop(clients);
         until(&server, "/c/spinner/state", 200);
         assert!(server.metric("tessera_component_traps_total{component=\"spinner\"}") >= 1.0);
@@ -157,7 +168,7 @@ mod left_behind {
 
     #[test]
     fn a_stream_that_is_always_ready_ends_at_its_deadline() {
-        let server = start("streamer", "echo");
+        let server = start("streamer", "echo", 2);
         let reply = server.get("/c/streamer/stream?n=100000000");
         assert!(reply.is_broken, "the stream of {} bytes came to its end", reply.body.len());
         assert_eq!(server.get("/c/streamer/hello").status, 200);
@@ -165,10 +176,8 @@ mod left_behind {
 
     #[test]
     fn clients_that_stop_reading_do_not_keep_a_component_busy() {
-        let server = start("streamer", "echo");
-        let request = "GET /c/streamer/stream?n=100000000&pad=1000000";
-        let silent = [(); 2].map(|()| Wire::request(server.address, request, &[]));
-        until(&server, "/c/streamer/hello", 503);
+        let server = start("streamer", "echo", 2);
+        let silent = fill(&server, "GET /c/streamer/stream?n=100000000&pad=1000000", "/c/streamer/hello");
         until(&server, "/c/streamer/hello", 200);
         drop(silent);
     }
