@@ -160,6 +160,26 @@ fn two_components_may_share_a_path_by_method() {
 }
 
 #[test]
+fn a_component_answers_below_its_name_whatever_prefixes_others_have() {
+    let get = with_routes(r#""GET /*""#);
+    let post = with_routes(r#""POST /api/*""#);
+    let server = setup()
+        .guest_as("front", "echo", get)
+        .policy("front", &allow(r#""GET /*""#))
+        .guest_as("api", "echo", post)
+        .policy("api", &allow(r#""POST /api/*""#))
+        .guest("naughty")
+        .start();
+    assert_eq!(server.failures, []);
+    assert_eq!(server.get("/c/naughty/state").text(), "1");
+    assert_eq!(server.get("/hello").text(), "hello");
+    // The longest prefix takes POST only; GET goes on to the next that takes it, and DELETE to nobody.
+    assert_eq!(server.get("/api/x").json()["error"]["code"], "not_found");
+    let refused = server.send("DELETE", "/api/x", &[], b"");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST, GET")));
+}
+
+#[test]
 fn the_bundled_components_load_under_their_bundled_policies() {
     for name in ["embeddings", "reranking"] {
         assert!(root().join("components").join(name).join("component.wasm").is_file(), "run `make components` first");

@@ -1,10 +1,12 @@
 //! Bad input over HTTP, against the real model and the bundled components: each request is answered with a JSON error and the
 //! fitting status, and the server's next answer is right.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use tests::{Reply, TestServer, Wire, golden};
+use tests::{FakeInference, Reply, Setup, TestServer, Wire, golden};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
@@ -291,4 +293,21 @@ fn a_plain_request_id_is_given_back_and_another_is_replaced() {
         }
     }
     assert_ne!(server.get("/nothing").header("x-request-id"), server.get("/nothing").header("x-request-id"));
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed_and_one_in_a_request_is_not() {
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest("echo");
+    let server = setup.configure(|config| config.header_ms_max = 200).start();
+    let mut busy = Wire::request(server.address, "POST /c/echo/upload", &["transfer-encoding: chunked"]);
+    busy.send_chunk(b"before");
+    busy.read_until("before");
+    // Each of these ends only after that time, so the request above has been open for longer.
+    for said in ["", "PRI * HTTP/2.0"] {
+        let mut silent = Wire::open(server.address);
+        silent.send(said.as_bytes());
+        assert_eq!(silent.read_to_end(), "", "after {said:?}");
+    }
+    busy.send_chunk(b"after");
+    busy.read_until("after");
 }

@@ -56,3 +56,17 @@ fn a_request_body_that_breaks_off_never_gives_a_clean_end() {
         assert_eq!(server.get(&format!("/c/{guest}/")).status, 200, "{guest}");
     }
 }
+
+#[test]
+fn a_request_without_a_host_is_served_and_leaves_the_instance_to_others() {
+    for guest in GUESTS {
+        let server = TestServer::with_guest(guest);
+        for _ in 0..2 {
+            let mut wire = Wire::open(server.address);
+            wire.send(format!("GET /c/{guest}/ HTTP/1.0\r\n\r\n").as_bytes());
+            let answer = wire.read_to_end();
+            assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("hello from wasi:http"), "{guest}: {answer}");
+        }
+        assert!(!server.get("/metrics").text().contains("tessera_component_traps_total{"), "{guest} failed");
+    }
+}

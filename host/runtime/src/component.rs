@@ -45,7 +45,7 @@ pub struct Reuse {
     pub requests_max: u32,
     /// Requests that one instance serves at the same time.
     pub concurrency_max: u32,
-    /// An instance that has had nothing to do for so long is thrown away, in milliseconds.
+    /// An instance that has had nothing to do for so long is thrown away, in milliseconds; looked at twice a second.
     pub idle_ms_max: u64,
 }
 
