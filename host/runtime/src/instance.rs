@@ -95,11 +95,21 @@ impl Instances {
         if before < self.concurrency_max { Ok(entered) } else { Err(Fault::Busy) }
     }
 
-    /// An open instance of this tenant with room for one more, already counted.
-    fn find(&self, tenant: &Tenant, deadline: Instant) -> Option<Arc<Slot>> {
+    /// An open instance of this tenant with room for one more, already counted; else a new one from `start`.
+    ///
+    /// Both under one lock: requests that arrive at once share the instance that the first of them starts.
+    fn find_or(&self, tenant: &Tenant, deadline: Instant, start: impl FnOnce() -> Arc<Slot>) -> Arc<Slot> {
+        if self.reuse.requests_max <= 1 {
+            return start();
+        }
         let mut open = lock(&self.open);
         open.retain(|slot| slot.is_open(&self.reuse));
-        open.iter().find(|slot| slot.tenant == *tenant && slot.take(&self.reuse, deadline)).cloned()
+        let found = open.iter().find(|slot| slot.tenant == *tenant && slot.take(&self.reuse, deadline)).cloned();
+        found.unwrap_or_else(|| {
+            let slot = start();
+            open.push(slot.clone());
+            slot
+        })
     }
 }
 
@@ -232,15 +242,11 @@ pub(crate) async fn dispatch(
 /// Gives a request to an instance that has room, or to a new one.
 fn place(component: &Arc<Component>, work: Work) -> Arc<Slot> {
     let (tenant, deadline) = (work.call.tenant.clone(), work.call.deadline);
-    let mut work = work;
-    if let Some(slot) = component.instances.find(&tenant, deadline) {
-        match slot.work.send(work) {
-            Ok(()) => return slot,
-            // It died just now.
-            Err(mpsc::error::SendError(returned)) => work = returned,
-        }
-    }
-    let slot = start(component, tenant, deadline);
+    let start = || start(component, tenant.clone(), deadline);
+    let slot = component.instances.find_or(&tenant, deadline, start);
+    let Err(mpsc::error::SendError(work)) = slot.work.send(work) else { return slot };
+    // It died just now.
+    let slot = start();
     drop(slot.work.send(work)); // a new instance that is dead already drops its work, which its owner sees as a fault
     slot
 }
@@ -252,9 +258,6 @@ fn start(component: &Arc<Component>, tenant: Tenant, deadline: Instant) -> Arc<S
     let slot = Arc::new(Slot { tenant, work, load: Mutex::new(load), abort: OnceLock::new() });
     let task = tokio::spawn(live(component.clone(), slot.clone(), incoming));
     slot.abort.get_or_init(|| task.abort_handle());
-    if component.manifest.instance.requests_max > 1 {
-        lock(&component.instances.open).push(slot.clone());
-    }
     slot
 }
 
