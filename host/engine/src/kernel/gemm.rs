@@ -152,30 +152,65 @@ impl Kernel for Block<'_> {
     /// For each group of panels all rows: the panels stay in the first-level cache, the rows in the second.
     #[inline(always)]
     fn run(self) {
-        let count = self.rows.len().div_ceil(tile::rows_max(self.isa));
-        let (rows_per_tile, longer) = (self.rows.len() / count, self.rows.len() % count);
+        let Layer { x, weight, bias, activation } = self.layer;
+        let (depth, columns) = (weight.in_features, weight.out_features);
+        let product = Product { isa: self.isa, x, depth, columns, bias, activation, y: self.y };
         let mut panel = self.panels.start;
         while panel < self.panels.end {
-            let widest = rows_per_tile + usize::from(longer > 0);
-            let width = tile::panels_within(self.isa, widest, self.panels.end - panel);
-            let start = self.bias(panel..panel + width);
-            let mut row = self.rows.start;
-            for tile in 0..count {
-                let rows = rows_per_tile + usize::from(tile < longer);
-                self.tile(row..row + rows, panel..panel + width, &start[..width]);
-                row += rows;
-            }
+            let width = product.panels_within(self.rows.len(), self.panels.end - panel);
+            product.write(self.rows.clone(), panel, &weight.lanes[panel * depth..(panel + width) * depth]);
             panel += width;
         }
     }
 }
 
-impl Block<'_> {
+/// A product with panels, wherever these come from: y = activation(x·panels + bias).
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// The instructions to use.
+    pub(super) isa: Isa,
+    /// `[rows, depth]`.
+    pub(super) x: &'a [f32],
+    /// Numbers of a row of x.
+    pub(super) depth: usize,
+    /// Numbers of a row of y.
+    pub(super) columns: usize,
+    /// `[columns]`.
+    pub(super) bias: Option<&'a [f32]>,
+    /// Applied last.
+    pub(super) activation: Activation,
+    /// `[rows, columns]`.
+    pub(super) y: &'a SharedOutput<'a>,
+}
+
+impl Product<'_> {
+    /// Panels that `write` should have at once for so many rows, where `left` are left.
+    #[inline(always)]
+    pub(super) fn panels_within(&self, rows: usize, left: usize) -> usize {
+        let widest = rows.div_ceil(rows.div_ceil(tile::rows_max(self.isa)));
+        tile::panels_within(self.isa, widest, left)
+    }
+
+    /// The columns of a few panels, `[panels, depth]` lanes, for some rows; no other job may write these rows and panels.
+    #[inline(always)]
+    pub(super) fn write(&self, rows: Range<usize>, first_panel: usize, lanes: &[Lane]) {
+        let panels = first_panel..first_panel + lanes.len() / self.depth;
+        let start = self.bias(panels.clone());
+        let count = rows.len().div_ceil(tile::rows_max(self.isa));
+        let (rows_per_tile, longer) = (rows.len() / count, rows.len() % count);
+        let mut row = rows.start;
+        for tile in 0..count {
+            let rows = rows_per_tile + usize::from(tile < longer);
+            self.tile(row..row + rows, panels.clone(), Panels { lanes, start: &start[..panels.len()] });
+            row += rows;
+        }
+    }
+
     /// The bias of some panels, zeros where there is none.
     #[inline(always)]
     fn bias(&self, panels: Range<usize>) -> [Lane; PANELS_MAX] {
         let mut lanes = [Lane::ZERO; PANELS_MAX];
-        let bias = self.layer.bias.map_or(&[][..], |bias| &bias[panels.start * LANES..]);
+        let bias = self.bias.map_or(&[][..], |bias| &bias[panels.start * LANES..]);
         for (lane, bias) in lanes[..panels.len()].iter_mut().zip(bias.chunks(LANES)) {
             lane.0[..bias.len()].copy_from_slice(bias);
         }
@@ -183,11 +218,9 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tile(&self, rows: Range<usize>, panels: Range<usize>, start: &[Lane]) {
-        let Layer { x, weight, activation, .. } = self.layer;
-        let (depth, columns) = (weight.in_features, weight.out_features);
-        let operand = Rows { values: &x[rows.start * depth..], stride: depth, count: rows.len() };
-        let weight = Panels { lanes: &weight.lanes[panels.start * depth..panels.end * depth], start };
+    fn tile(&self, rows: Range<usize>, panels: Range<usize>, weight: Panels<'_>) {
+        let (depth, columns) = (self.depth, self.columns);
+        let operand = Rows { values: &self.x[rows.start * depth..], stride: depth, count: rows.len() };
         let (first, end) = (panels.start * LANES, columns.min(panels.end * LANES));
         if panels.end * LANES <= columns {
             let start = self.y.spanning(rows.start * columns + first..(rows.end - 1) * columns + end);
@@ -205,9 +238,9 @@ impl Block<'_> {
                 self.row(row, first..end).copy_from_slice(&sums[..end - first]);
             }
         }
-        if activation != Activation::None {
+        if self.activation != Activation::None {
             for row in rows {
-                activation.apply_inline(self.row(row, first..end));
+                self.activation.apply_inline(self.row(row, first..end));
             }
         }
     }
@@ -216,7 +249,7 @@ impl Block<'_> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref, reason = "as in `SharedOutput::part`")]
     fn row(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
-        let start = row * self.layer.weight.out_features;
+        let start = row * self.columns;
         // SAFETY: jobs have no row and panel in common, and this job holds one part at a time.
         unsafe { self.y.part(start + columns.start..start + columns.end) }
     }

@@ -10,7 +10,7 @@ pub(crate) struct Isa(Level);
 pub(crate) enum Level {
     /// What the compiler's target guarantees.
     Portable,
-    /// AVX2 and FMA: 16 registers of 8 floats.
+    /// AVX2, FMA and F16C: 16 registers of 8 floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, DQ and VL besides AVX2: 32 registers of 16 floats.
@@ -82,7 +82,7 @@ impl Isa {
 
 #[cfg(target_arch = "x86_64")]
 fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -91,13 +91,13 @@ fn has_avx512() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512dq,avx512vl")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }

@@ -144,7 +144,7 @@ pub(crate) fn prefetch(numbers: *const f32, count: usize) {
 /// Panels side by side, and what each of their columns starts from.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
-    /// `[panels, depth]` lanes.
+    /// `[panels, depth]` lanes; a panel may be longer than depth, and what lies beyond is not read.
     pub(crate) lanes: &'a [Lane],
     /// `[panels]` lanes: bias or zeros.
     pub(crate) start: &'a [Lane],
@@ -153,7 +153,7 @@ pub(crate) struct Panels<'a> {
 /// sums = start + rows · panels; as many rows and columns as are given, others are left alone.
 ///
 /// # Shapes
-/// `rows`: `[count, depth]` with a stride; `panels`: `[panels, depth]` lanes; `sums`: `[count, panels · 16]` with a stride.
+/// `rows`: `[count, depth]` with a stride; `panels`: `[panels, depth or more]` lanes; `sums`: `[count, panels · 16]` with a stride.
 ///
 /// # Panics
 /// On a number of rows or panels that `rows_max` and `panels_for` do not allow, and on operands too short.
@@ -162,12 +162,14 @@ pub(crate) fn multiply(isa: Isa, rows: Rows<'_>, panels: Panels<'_>, depth: usiz
     let width = panels.start.len();
     assert!((1..=ROWS_MAX).contains(&rows.count) && (1..=PANELS_MAX).contains(&width), "tile of an unknown form");
     assert!(rows.values.len() >= (rows.count - 1) * rows.stride + depth, "rows too short");
-    assert!(panels.lanes.len() == width * depth, "panels are not whole");
+    let panel_stride = panels.lanes.len() / width;
+    assert!(panels.lanes.len() == width * panel_stride && depth <= panel_stride, "panels are not whole");
     assert!(width * LANES <= sums.columns && rows.count <= sums.rows, "sums too short");
     let tile = Tile {
         x: rows.values.as_ptr(),
         x_stride: rows.stride,
         panels: panels.lanes.as_ptr(),
+        panel_stride,
         start: panels.start.as_ptr(),
         depth,
         sums: sums.start,
@@ -189,6 +191,7 @@ struct Tile {
     x: *const f32,
     x_stride: usize,
     panels: *const Lane,
+    panel_stride: usize,
     start: *const Lane,
     depth: usize,
     sums: *mut f32,
@@ -204,7 +207,7 @@ unsafe fn portable(rows: usize, panels: usize, tile: Tile) {
         // SAFETY: this row and panel are in bounds, by the caller's promise.
         let (mut sum, x, steps, to) = unsafe {
             let x = std::slice::from_raw_parts(tile.x.add(row * tile.x_stride), tile.depth);
-            let steps = std::slice::from_raw_parts(tile.panels.add(panel * tile.depth), tile.depth);
+            let steps = std::slice::from_raw_parts(tile.panels.add(panel * tile.panel_stride), tile.depth);
             let to = tile.sums.add(row * tile.sums_stride + panel * LANES).cast::<[f32; LANES]>();
             (*tile.start.add(panel), x, steps, to)
         };
@@ -264,7 +267,7 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512<const R: usize, const P: usize>(tile: Tile) {
         let x: [_; R] = spread(tile.x, tile.x_stride);
-        let panels: [_; P] = spread(tile.panels, tile.depth);
+        let panels: [_; P] = spread(tile.panels, tile.panel_stride);
         let mut start = [_mm512_setzero_ps(); P];
         for (p, start) in start.iter_mut().enumerate() {
             // SAFETY: there are `P` lanes, aligned to 64 bytes.
@@ -312,7 +315,7 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2<const R: usize, const P: usize>(tile: Tile) {
         let x: [_; R] = spread(tile.x, tile.x_stride);
-        let panels: [_; P] = spread(tile.panels, tile.depth);
+        let panels: [_; P] = spread(tile.panels, tile.panel_stride);
         let mut start = [[_mm256_setzero_ps(); 2]; P];
         for (p, start) in start.iter_mut().enumerate() {
             // SAFETY: there are `P` lanes, aligned to 64 bytes.

@@ -1,0 +1,261 @@
+//! The linear layer over a weight as it lies in a file: rows of blocks, decoded on the way.
+//!
+//! - Few rows: each row of the weight is decoded once into the first-level cache and multiplied with all rows of x
+//!   ([`dots`]); the memory that the weight comes from is the limit. A sum is 16 sums side by side, then a fixed tree.
+//! - Many rows: panels of 16 rows of the weight are decoded once and then serve the micro-kernel of dense weights
+//!   ([`panels`]). A sum takes its terms in order.
+//!
+//! Within each way a row's result does not depend on the other rows, and all instruction sets give the same bits; between
+//! the two ways results differ by rounding.
+#![allow(unsafe_code)]
+
+mod dots;
+mod panels;
+
+use std::ops::Range;
+use std::slice::ChunksExact;
+
+use super::activation::Activation;
+use super::block::{BlockType, Format, WithFormat};
+use super::isa::Isa;
+use super::parallel::{SharedOutput, threads_for};
+
+/// Numbers of the weight, times rows from the first on, that make one more thread worth its wake-up.
+const WORK_PER_THREAD: usize = 64 * 1024;
+
+/// Most rows that are multiplied one by one.
+const DOT_ROWS_MAX: usize = 16;
+
+/// A weight as it lies in a file: `out_features` rows of whole blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockMatrix<'a> {
+    /// How its numbers are stored.
+    pub(crate) ty: BlockType,
+    /// `[out_features, in_features]`, row-major, at any address.
+    pub(crate) bytes: &'a [u8],
+    /// Numbers of a row of output.
+    pub(crate) out_features: usize,
+    /// Numbers of a row of input: whole blocks.
+    pub(crate) in_features: usize,
+}
+
+/// y = activation(x·Wᵀ + bias), on the current rayon pool when that pays.
+///
+/// # Shapes
+/// `x`: `[rows, in_features]`; `bias`: `[out_features]`; `y`: `[rows, out_features]`, whatever it held before.
+///
+/// # Panics
+/// If a length does not fit these shapes, or the weight has no row or column.
+pub(crate) fn linear(x: &[f32], weight: BlockMatrix<'_>, bias: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
+    let threads = threads_for(x.len().saturating_mul(weight.out_features), WORK_PER_THREAD);
+    linear_on(Isa::detected(), threads, Layer { x, weight, bias, activation }, y);
+}
+
+/// What `linear` was asked for, less the output.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    x: &'a [f32],
+    weight: BlockMatrix<'a>,
+    bias: Option<&'a [f32]>,
+    activation: Activation,
+}
+
+impl<'a> Layer<'a> {
+    fn rows(&self) -> usize {
+        self.x.len() / self.weight.in_features
+    }
+
+    /// The blocks of each of some rows of the weight.
+    #[inline(always)]
+    fn weight_rows(&self, outputs: Range<usize>) -> ChunksExact<'a, u8> {
+        let row_bytes = self.weight.bytes.len() / self.weight.out_features;
+        self.weight.bytes[outputs.start * row_bytes..outputs.end * row_bytes].chunks_exact(row_bytes)
+    }
+
+    fn assert_shapes(&self, y: &[f32]) {
+        let BlockMatrix { ty, bytes, out_features, in_features } = self.weight;
+        assert!(out_features > 0 && in_features > 0, "a weight has at least one row and one column");
+        let row_bytes = ty.bytes_of(in_features).expect("rows of a weight are whole blocks");
+        assert_eq!(Some(bytes.len()), row_bytes.checked_mul(out_features), "weight is [out_features, in_features]");
+        let rows = self.rows();
+        assert_eq!(self.x.len(), rows * in_features, "x is [rows, in_features]");
+        assert_eq!(y.len(), rows * out_features, "y is [rows, out_features]");
+        assert!(self.bias.is_none_or(|bias| bias.len() == out_features), "bias is [out_features]");
+    }
+}
+
+fn linear_on(isa: Isa, threads: usize, layer: Layer<'_>, y: &mut [f32]) {
+    layer.assert_shapes(y);
+    if layer.rows() > 0 {
+        let y = SharedOutput::new(y);
+        layer.weight.ty.with_format(Run { isa, threads, layer, y: &y });
+    }
+}
+
+/// The layer, for one type of blocks.
+struct Run<'a> {
+    isa: Isa,
+    threads: usize,
+    layer: Layer<'a>,
+    y: &'a SharedOutput<'a>,
+}
+
+impl WithFormat for Run<'_> {
+    type Output = ();
+
+    fn call<F: Format>(self) {
+        let Run { isa, threads, layer, y } = self;
+        if layer.rows() <= DOT_ROWS_MAX {
+            dots::run::<F>(isa, threads, layer, y);
+        } else {
+            panels::run::<F>(isa, threads, layer, y);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::block::dequantize;
+    use proptest::prelude::*;
+
+    /// Numbers in [-1, 1) that repeat only after 2³² of them (a linear congruence of Numerical Recipes).
+    fn numbers(count: usize, mut seed: u32) -> Vec<f32> {
+        let mut next = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from((seed >> 16) as u16) / 32_768.0 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Blocks of random codes, with all numbers in about [-1, 1].
+    fn blocks(ty: BlockType, numbers_count: usize, seed: u32) -> Vec<u8> {
+        let random = numbers(ty.bytes_of(numbers_count).expect("whole blocks"), seed);
+        let mut bytes: Vec<u8> = random.iter().map(|x| (x * 128.0) as i8 as u8).collect();
+        let (halves, scale): (&[usize], f32) = match ty {
+            BlockType::F32 => {
+                return random.iter().take(numbers_count).flat_map(|x| x.to_le_bytes()).collect();
+            }
+            BlockType::F16 => (&[0], 1.0),
+            BlockType::Bf16 => {
+                return random.iter().take(numbers_count).flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect();
+            }
+            BlockType::Q4_0 => (&[0], 0.12),
+            BlockType::Q4_1 => (&[0, 2], 0.06),
+            BlockType::Q5_0 => (&[0], 0.06),
+            BlockType::Q5_1 => (&[0, 2], 0.03),
+            BlockType::Q8_0 => (&[0], 0.008),
+            BlockType::Q2K => (&[80, 82], 0.02),
+            BlockType::Q3K => (&[108], 0.008),
+            BlockType::Q4K => (&[0, 2], 0.001),
+            BlockType::Q5K => (&[0, 2], 0.0005),
+            BlockType::Q6K => (&[208], 0.00025),
+        };
+        for (i, block) in bytes.chunks_exact_mut(ty.bytes()).enumerate() {
+            for (&at, random) in halves.iter().zip(&random[i % 7..]) {
+                block[at..at + 2].copy_from_slice(&half::f16::from_f32(random * scale).to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn linear_f64(layer: Layer<'_>) -> Vec<f64> {
+        let BlockMatrix { ty, bytes, out_features, in_features } = layer.weight;
+        let mut weight = vec![0.0; out_features * in_features];
+        dequantize(ty, bytes, &mut weight);
+        let one = |x: &[f32], o: usize| {
+            let row = &weight[o * in_features..][..in_features];
+            let sum: f64 = x.iter().zip(row).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+            sum + layer.bias.map_or(0.0, |bias| f64::from(bias[o]))
+        };
+        layer.x.chunks(in_features).flat_map(|x| (0..out_features).map(move |o| one(x, o)).collect::<Vec<_>>()).collect()
+    }
+
+    fn output(isa: Isa, threads: usize, layer: Layer<'_>) -> Vec<f32> {
+        let mut y = vec![f32::NAN; layer.rows() * layer.weight.out_features];
+        linear_on(isa, threads, layer, &mut y);
+        y
+    }
+
+    #[test]
+    fn no_rows_give_no_output() {
+        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 68], out_features: 2, in_features: 32 };
+        linear(&[], weight, None, Activation::None, &mut []);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows of a weight are whole blocks")]
+    fn a_row_that_is_not_whole_blocks_is_refused() {
+        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 34], out_features: 2, in_features: 16 };
+        linear(&[0.0; 16], weight, None, Activation::None, &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "weight is [out_features, in_features]")]
+    fn a_weight_of_other_bytes_is_refused() {
+        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 67], out_features: 2, in_features: 32 };
+        linear(&[0.0; 32], weight, None, Activation::None, &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "y is [rows, out_features]")]
+    fn an_output_of_another_length_is_refused() {
+        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 68], out_features: 2, in_features: 32 };
+        linear(&[0.0; 64], weight, None, Activation::None, &mut [0.0; 3]);
+    }
+
+    #[test]
+    fn a_row_alone_equals_its_row_in_a_batch_of_the_same_way_bit_for_bit() {
+        for (ty, batch_rows, n, k) in [(BlockType::Q4K, 8, 70, 512), (BlockType::F16, 8, 300, 389), (BlockType::Q5_0, 7, 5, 32)]
+        {
+            let (bytes, x, bias) = (blocks(ty, n * k, 2), numbers(batch_rows * k, 3), numbers(n, 4));
+            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let mut batch = vec![0.0; batch_rows * n];
+            linear(&x, weight, Some(&bias), Activation::Silu, &mut batch);
+            for rows in 1..batch_rows {
+                for (x, batch) in x.chunks_exact(rows * k).zip(batch.chunks_exact(rows * n)) {
+                    let mut alone = vec![0.0; rows * n];
+                    linear(x, weight, Some(&bias), Activation::Silu, &mut alone);
+                    assert!(alone == batch, "{rows} rows of {batch_rows}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn some_of_many_rows_equal_theirs_in_a_larger_batch_bit_for_bit() {
+        for (ty, n, k) in [(BlockType::Q6K, 70, 512), (BlockType::Bf16, 300, 389), (BlockType::Q4_1, 1000, 64)] {
+            let batch_rows = 200;
+            let (bytes, x) = (blocks(ty, n * k, 2), numbers(batch_rows * k, 3));
+            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let mut batch = vec![0.0; batch_rows * n];
+            linear(&x, weight, None, Activation::None, &mut batch);
+            for rows in [DOT_ROWS_MAX + 1, 23, 64, 199] {
+                let mut some = vec![0.0; rows * n];
+                linear(&x[..rows * k], weight, None, Activation::None, &mut some);
+                assert!(some == batch[..rows * n], "{rows} rows of {batch_rows}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_path_equals_the_portable_twin_bit_for_bit_and_f64_closely(
+            ty in prop::sample::select(&BlockType::ALL[..]), rows in 1_usize..40, n in 1_usize..100, blocks_per_row in 1_usize..4,
+            odd in 0_usize..40, threads in 1_usize..4, seed: u32, biased: bool,
+        ) {
+            let k = blocks_per_row * ty.numbers() + if ty.numbers() == 1 { odd } else { 0 };
+            let (bytes, x, bias) = (blocks(ty, n * k, seed), numbers(rows * k, seed ^ 1), numbers(n, seed ^ 2));
+            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let plain = Layer { x: &x, weight, bias: biased.then_some(bias.as_slice()), activation: Activation::None };
+            for (y, exact) in output(Isa::detected(), threads, plain).iter().zip(linear_f64(plain)) {
+                prop_assert!((f64::from(*y) - exact).abs() < 1e-4, "{} is not {}", y, exact);
+            }
+            let layer = Layer { activation: Activation::GeluTanh, ..plain };
+            let twin = output(Isa::PORTABLE, 1, layer);
+            for isa in Isa::available() {
+                prop_assert_eq!(&output(isa, threads, layer), &twin, "{:?} {:?}", ty, isa);
+            }
+        }
+    }
+}
