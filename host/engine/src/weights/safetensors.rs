@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::map::Mapped;
-use super::{DType, Entry, Weights, WeightsError};
+use super::{BlockType, Entry, Weights, WeightsError};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -16,6 +17,11 @@ const INDEX: &str = "model.safetensors.index.json";
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
+}
+
+/// Whether a folder holds weights of this format.
+pub(super) fn is_in(folder: &Path) -> bool {
+    folder.join(SINGLE).is_file() || folder.join(INDEX).is_file()
 }
 
 /// Maps a file, or a folder's single file, or the shards that its index names.
@@ -29,7 +35,7 @@ pub(super) fn open(path: &Path) -> Result<Weights, WeightsError> {
     } else {
         return Err(WeightsError::Missing(path.into()));
     };
-    let mut weights = Weights { files: Vec::new(), entries: BTreeMap::new() };
+    let mut weights = Weights { entries: BTreeMap::new(), metadata: None, random: None };
     for file in files {
         add(&mut weights, &file)?;
     }
@@ -51,7 +57,7 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
 
 fn add(weights: &mut Weights, path: &Path) -> Result<(), WeightsError> {
     let malformed = |reason: String| WeightsError::Malformed { file: path.into(), reason };
-    let mapped = Mapped::open(path)?;
+    let mapped = Arc::new(Mapped::open(path)?);
     let (header_bytes, metadata) = SafeTensors::read_metadata(mapped.bytes()).map_err(|error| malformed(error.to_string()))?;
     let data = header_bytes.checked_add(8).ok_or_else(|| malformed("the header is too long".into()))?;
     for (name, tensor) in metadata.tensors() {
@@ -60,18 +66,17 @@ fn add(weights: &mut Weights, path: &Path) -> Result<(), WeightsError> {
         let bytes = range
             .filter(|range| mapped.bytes().get(range.clone()).is_some())
             .ok_or_else(|| malformed(format!("tensor `{name}` lies beyond the end of the file")))?;
-        let dtype = match tensor.dtype {
-            Dtype::F32 => Ok(DType::F32),
-            Dtype::F16 => Ok(DType::F16),
-            Dtype::BF16 => Ok(DType::Bf16),
+        let ty = match tensor.dtype {
+            Dtype::F32 => Ok(BlockType::F32),
+            Dtype::F16 => Ok(BlockType::F16),
+            Dtype::BF16 => Ok(BlockType::Bf16),
             other => Err(format!("{other:?}")),
         };
-        let entry = Entry { file: weights.files.len(), dtype, shape: tensor.shape.clone(), bytes };
+        let entry = Entry { file: Arc::clone(&mapped), ty, shape: tensor.shape.clone(), bytes };
         if weights.entries.insert(name.clone(), entry).is_some() {
             return Err(malformed(format!("tensor `{name}` is in two files")));
         }
     }
-    weights.files.push(mapped);
     Ok(())
 }
 
