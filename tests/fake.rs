@@ -123,6 +123,7 @@ impl Inference for FakeInference {
             tokens_max: 256,
             labels: 0,
             prompts: Vec::new(),
+            chat: false,
         };
         vec![card("fake"), card("other")]
     }

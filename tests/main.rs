@@ -18,6 +18,7 @@ mod instance;
 mod model {
     mod bert;
     mod expected;
+    mod language;
     mod minilm;
     mod roberta;
 }

@@ -12,6 +12,8 @@ pub(crate) struct Batch {
     pub(crate) type_ids: Vec<u32>,
     /// Which tokens belong together; consecutive, none empty.
     pub(crate) runs: Vec<Range<usize>>,
+    /// Position of each run's first token: 0, or what its cache holds already. Shape `[runs]`.
+    pub(crate) starts: Vec<usize>,
 }
 
 impl Batch {
@@ -26,11 +28,25 @@ impl Batch {
         self.ids.extend(&tokens.ids);
         self.type_ids.extend(&tokens.type_ids);
         self.runs.push(start..self.ids.len());
+        self.starts.push(0);
     }
 
-    /// The place of each token in its run, from 0. Shape `[tokens]`.
+    /// Adds some tokens of a sequence, the first of them at position `start`.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub(crate) fn push_run(&mut self, ids: &[u32], start: usize) {
+        assert!(!ids.is_empty(), "a run has at least one token");
+        let first = self.ids.len();
+        self.ids.extend(ids);
+        self.type_ids.resize(self.ids.len(), 0);
+        self.runs.push(first..self.ids.len());
+        self.starts.push(start);
+    }
+
+    /// The position of each token in its sequence. Shape `[tokens]`.
     pub(crate) fn positions(&self) -> impl Iterator<Item = usize> {
-        self.runs.iter().flat_map(|run| 0..run.len())
+        self.runs.iter().zip(&self.starts).flat_map(|(run, start)| *start..start + run.len())
     }
 }
 

@@ -12,15 +12,18 @@ use crate::model::{Model, ModelCard, ModelError};
 use crate::schedule::Limits;
 use crate::task::Prepared;
 use crate::task::embed::{self, EmbedJob, Embeddings};
+use crate::task::forward::{self, Forward, ForwardJob, Outputs};
+use crate::task::generate::{self, GenerateJob, Generation};
 use crate::task::rerank::{self, RerankJob, Scores};
-use crate::worker::{Queue, Request};
+use crate::task::tokenize::{self, TokenizeInput};
+use crate::worker::{Queue, Request, SequenceLimits};
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Where tensors live.
     pub device: DeviceSpec,
-    /// Every folder in here that holds a `config.json` is a model, named as the folder.
+    /// Every folder in here that holds a `config.json` or a GGUF file is a model, named as the folder.
     pub models: PathBuf,
     /// Threads for tensor work on the CPU; 0 takes one for each core.
     pub threads: usize,
@@ -35,6 +38,12 @@ pub struct EngineConfig {
     pub queue_tokens_max: usize,
     /// Tokens of one batch; 0 takes what suits the device: enough to keep it busy, few enough that others wait a moment only.
     pub batch_tokens_max: usize,
+    /// The same while text is generated, and tokens of prompts that a step takes; 0 takes what suits the device.
+    pub step_tokens_max: usize,
+    /// Generations under way at a time.
+    pub generations_max: usize,
+    /// Bytes that the caches of all generations may grow to.
+    pub cache_bytes_max: usize,
 }
 
 impl Default for EngineConfig {
@@ -48,6 +57,9 @@ impl Default for EngineConfig {
             queue_jobs_max: 1024,
             queue_tokens_max: 1 << 20,
             batch_tokens_max: 0,
+            step_tokens_max: 0,
+            generations_max: 64,
+            cache_bytes_max: 4 << 30,
         }
     }
 }
@@ -103,6 +115,20 @@ pub enum JobError {
         /// The model's length.
         tokens_max: usize,
     },
+    /// A prompt and what is to be generated don't fit into the model's context.
+    #[error(
+        "the model's context is {tokens_max} tokens; the prompt has {prompt_tokens} and {} were to be generated: shorten the \
+         prompt, or ask for fewer",
+        wanted.map_or("more".into(), |wanted| wanted.to_string())
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that were to be generated, if a number was given.
+        wanted: Option<usize>,
+        /// The model's length.
+        tokens_max: usize,
+    },
     /// Too much is waiting.
     #[error("the engine's queue is full: try again later")]
     Overloaded,
@@ -129,6 +155,10 @@ pub struct Stats {
     pub busy_ns: u64,
     /// Tokens that wait now.
     pub waiting_tokens: u64,
+    /// Generations under way now.
+    pub sequences: u64,
+    /// Bytes that their caches may grow to.
+    pub cache_bytes: u64,
 }
 
 /// A running engine. Cheap to share behind an `Arc`; dropping it stops its threads when what is queued is done.
@@ -154,13 +184,24 @@ impl Engine {
         let device = device::open(config.device)?;
         let pool = thread_pool(config)?;
         let (models, failures) = pool.install(|| load_all(&config.models, &device))?;
-        let batch_tokens_max = match config.batch_tokens_max {
-            0 if device::is_cpu(&device) => 2048,
-            0 => 16_384,
-            tokens => tokens,
-        };
-        let limits = Limits { batch_tokens_max, queue_tokens_max: config.queue_tokens_max };
-        let queue = Arc::new(Queue::new(limits));
+        Engine::with(config, pool, models, failures)
+    }
+
+    /// Starts the threads for one model that is loaded already, whatever the folder holds.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn with_model(config: &EngineConfig, model: Model) -> Result<Engine, StartError> {
+        Engine::with(config, thread_pool(config)?, vec![Arc::new(model)], Vec::new())
+    }
+
+    fn with(
+        config: &EngineConfig,
+        pool: rayon::ThreadPool,
+        models: Vec<Arc<Model>>,
+        failures: Vec<LoadFailure>,
+    ) -> Result<Engine, StartError> {
+        let queue = Arc::new(queue(config));
         let (jobs, waiting) = mpsc::channel(config.queue_jobs_max.max(1));
         let mut engine = Engine { models, failures, jobs: Some(jobs), queue, device: None, tokenizers: Vec::new() };
         let worker = engine.queue.clone();
@@ -212,18 +253,76 @@ impl Engine {
         self.run(model, move |model| rerank::prepare(model, job)).await
     }
 
+    /// Generates text. Gives the stream of it when the prompt is tokenized and there is room for it; dropping the stream stops
+    /// the work at the device's next step.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn generate(&self, job: GenerateJob) -> Result<Generation, JobError> {
+        let model = self.model(&job.model)?;
+        self.off_thread(move |queue| {
+            let (sequence, generation) = generate::prepare(&model, job, queue.cache_bytes_max())?;
+            queue.push_sequence(sequence)?;
+            Ok(generation)
+        })
+        .await
+    }
+
+    /// The token ids of a text or a conversation.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn tokenize(&self, model: &str, input: TokenizeInput) -> Result<Vec<u32>, JobError> {
+        let model = self.model(model)?;
+        self.off_thread(move |_| tokenize::ids(&model, &input)).await
+    }
+
+    /// The text of token ids, without special tokens.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn detokenize(&self, model: &str, ids: Vec<u32>) -> Result<String, JobError> {
+        let model = self.model(model)?;
+        self.off_thread(move |_| tokenize::text(&model, &ids)).await
+    }
+
+    /// What a model itself puts out for token ids. Dropping the future drops the inputs that have not been in a batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn forward(&self, job: ForwardJob) -> Result<Forward, JobError> {
+        if job.inputs.is_empty() {
+            return Err(JobError::InvalidInput("there is nothing to run: give at least one input".into()));
+        }
+        let model = self.model(&job.model)?;
+        if !model.is_language() {
+            return self.run(model, move |model| forward::prepare(model, job)).await;
+        }
+        let width = model.vocabulary();
+        let push = move |queue: &Queue| {
+            let sequences = forward::sequences(&model, job)?.into_iter();
+            sequences.map(|(sequence, logits)| queue.push_sequence(sequence).map(|()| logits)).collect::<Result<Vec<_>, _>>()
+        };
+        let mut values = Vec::new();
+        for logits in self.off_thread(push).await? {
+            values.push(logits.await.unwrap_or(Err(JobError::Stopped))?);
+        }
+        Ok(Forward { outputs: Outputs::Logits, width, values })
+    }
+
     fn model(&self, name: &str) -> Result<Arc<Model>, JobError> {
         let found = self.models.iter().find(|model| model.card().name == name);
         found.cloned().ok_or_else(|| JobError::UnknownModel(name.chars().take(128).collect()))
     }
 
+    /// Prepares a job of inputs off the caller's thread, queues it and waits for its answer.
     async fn run<Answer: Send + 'static>(
         &self,
         model: Arc<Model>,
         prepare: impl FnOnce(&Model) -> Result<Prepared<Answer>, JobError> + Send + 'static,
     ) -> Result<Answer, JobError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |queue| {
+        self.submit(Box::new(move |queue| {
             if reply.is_closed() {
                 return;
             }
@@ -231,13 +330,30 @@ impl Engine {
                 Ok(prepared) => queue.push(Request::new(model, prepared, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             }
-        });
+        }))?;
+        answer.await.unwrap_or(Err(JobError::Stopped))
+    }
+
+    /// Does something on a tokenizer thread.
+    async fn off_thread<Answer: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Queue) -> Result<Answer, JobError> + Send + 'static,
+    ) -> Result<Answer, JobError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Box::new(move |queue| {
+            if !reply.is_closed() {
+                drop(reply.send(work(queue))); // its owner may be gone by now
+            }
+        }))?;
+        answer.await.unwrap_or(Err(JobError::Stopped))
+    }
+
+    fn submit(&self, job: Job) -> Result<(), JobError> {
         let jobs = self.jobs.as_ref().ok_or(JobError::Stopped)?;
         jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JobError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => JobError::Stopped,
-        })?;
-        answer.await.unwrap_or(Err(JobError::Stopped))
+        })
     }
 }
 
@@ -253,13 +369,30 @@ impl Drop for Engine {
     }
 }
 
+/// The queue, with what suits the device where the configuration leaves it open.
+fn queue(config: &EngineConfig) -> Queue {
+    let is_cpu = config.device == DeviceSpec::Flex;
+    let or = |set: usize, cpu: usize, gpu: usize| match set {
+        0 if is_cpu => cpu,
+        0 => gpu,
+        tokens => tokens,
+    };
+    let limits = Limits {
+        batch_tokens_max: or(config.batch_tokens_max, 2048, 16_384),
+        step_tokens_max: or(config.step_tokens_max, 256, 2048),
+        queue_tokens_max: config.queue_tokens_max,
+    };
+    let sequences = SequenceLimits { sequences_max: config.generations_max, cache_bytes_max: config.cache_bytes_max };
+    Queue::new(limits, sequences)
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let thread = std::thread::Builder::new().name(name.into()).spawn(work);
     thread.map_err(|error| StartError::Thread(error.to_string()))
 }
 
 /// The threads for tensor work on the CPU.
-fn thread_pool(config: &EngineConfig) -> Result<rayon::ThreadPool, StartError> {
+pub(crate) fn thread_pool(config: &EngineConfig) -> Result<rayon::ThreadPool, StartError> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     // What the system allows, which may be less than there are cores.
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
@@ -299,7 +432,7 @@ fn load_all(folder: &Path, device: &burn::tensor::Device) -> Result<Loaded, Star
     };
     let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
     folders.sort();
-    for path in folders.iter().filter(|path| path.join("config.json").is_file()) {
+    for path in folders.iter().filter(|path| Model::is_at(path)) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Model::on(path, device) {
             Ok(model) => models.push(Arc::new(model)),
@@ -320,7 +453,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn read(&self, waiting_tokens: usize) -> Stats {
+    pub(crate) fn read(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             batches: read(&self.batches),
@@ -328,7 +461,7 @@ impl Counters {
             tokens: read(&self.tokens),
             failed_batches: read(&self.failed_batches),
             busy_ns: read(&self.busy_ns),
-            waiting_tokens: waiting_tokens as u64,
+            ..Stats::default()
         }
     }
 }

@@ -14,16 +14,27 @@ mod kernel;
 mod model;
 mod nn;
 mod schedule;
+mod speed;
 mod task;
+mod template;
 mod tokenizer;
 mod weights;
 mod worker;
 
 pub use device::{DeviceError, DeviceSpec, Probe, probe};
 pub use engine::{Engine, EngineConfig, JobError, LoadFailure, StartError, Stats};
-pub use model::{Model, ModelCard, ModelError, ModelTask, Pooled};
+pub use model::{Greedy, Model, ModelCard, ModelError, ModelTask, Pooled};
+pub use speed::{Speed, SpeedTest};
 pub use task::embed::{EmbedJob, Embeddings, Input, Normalize, Prompt};
+pub use task::forward::{Forward, ForwardJob, Outputs};
+pub use task::generate::sampler::Sampling;
+pub use task::generate::{
+    FinishReason, GenerateEvent, GenerateJob, GeneratePrompt, Generation, GenerationSender, Logprob, Outcome, Piece,
+    TokenLogprobs,
+};
 pub use task::rerank::{RerankJob, Scores};
+pub use task::tokenize::TokenizeInput;
 pub use task::{Truncation, Usage};
+pub use template::{Message, Prompting, TemplateError};
 pub use tokenizer::TokenizerError;
 pub use weights::{TensorSummary, WeightsError};

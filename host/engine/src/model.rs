@@ -1,17 +1,35 @@
 //! Models: what is in a folder, which family it is of, and one step of it.
 
 mod bert;
+mod decoder;
+mod falcon;
+mod fields;
+mod gguf;
+mod language;
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
 mod roberta;
+mod rope;
+mod shapes;
 
 use std::path::{Path, PathBuf};
+
+pub use language::Greedy;
+pub(crate) use language::{Feed, likeliest};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
 
 use crate::batch::{Batch, Tokens};
 use crate::device::{self, DeviceError, DeviceSpec};
+use crate::engine::JobError;
+use crate::nn::{Activation, CacheShape, KvCache};
 use crate::task::Want;
 use crate::task::embed::EmbedSettings;
+use crate::task::tokenize::{self, TokenizeInput};
+use crate::template::{ChatTemplate, Message, Prompting, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::weights::{TensorSummary, Weights, WeightsError};
 
@@ -19,18 +37,47 @@ use crate::weights::{TensorSummary, Weights, WeightsError};
 struct Family {
     /// Values of `model_type` in `config.json`.
     model_types: &'static [&'static str],
+    /// The heads that are understood, by the end of the class name in `architectures`.
+    heads: &'static [&'static str],
     load: Load,
 }
 
-type Load = fn(&serde_json::Value, &Weights, &Device) -> Result<(Box<dyn Encoder>, Shape), ModelError>;
+type Load = fn(&serde_json::Value, &Weights, &Device) -> Result<Loaded, ModelError>;
+
+const ENCODER: &[&str] = &["Model", "ForMaskedLM", "ForSequenceClassification"];
+const LANGUAGE: &[&str] = &["ForCausalLM"];
 
 const FAMILIES: &[Family] = &[
-    Family { model_types: &["bert"], load: bert::load },
-    Family { model_types: &["roberta", "xlm-roberta"], load: roberta::load },
+    Family { model_types: &["bert"], heads: ENCODER, load: bert::load },
+    Family { model_types: &["roberta", "xlm-roberta"], heads: ENCODER, load: roberta::load },
+    Family { model_types: &["llama"], heads: LANGUAGE, load: llama::load },
+    Family { model_types: &["mistral"], heads: LANGUAGE, load: mistral::load },
+    Family { model_types: &["qwen2"], heads: LANGUAGE, load: qwen2::load },
+    Family { model_types: &["qwen3"], heads: LANGUAGE, load: qwen3::load },
+    Family { model_types: &["falcon"], heads: LANGUAGE, load: falcon::load },
 ];
 
-/// The heads that are understood, by the end of the class name in `architectures`.
-const HEADS: [&str; 3] = ["Model", "ForMaskedLM", "ForSequenceClassification"];
+/// What a family makes of a configuration and weights.
+struct Loaded {
+    body: Body,
+    shape: Shape,
+}
+
+/// A model by what it can do.
+enum Body {
+    Encoder(Box<dyn Encoder>),
+    Language(Box<dyn LanguageModel>),
+}
+
+impl Loaded {
+    fn encoder(model: impl Encoder + 'static, shape: Shape) -> Loaded {
+        Loaded { body: Body::Encoder(Box::new(model)), shape }
+    }
+
+    fn language(model: impl LanguageModel + 'static, shape: Shape) -> Loaded {
+        Loaded { body: Body::Language(Box::new(model)), shape }
+    }
+}
 
 /// A model that reads whole texts.
 trait Encoder: Send + Sync {
@@ -42,6 +89,25 @@ trait Encoder: Send + Sync {
     /// # Shapes
     /// `first` (hidden state of each run's first token): `[runs, hidden]` → `[runs, labels]`
     fn logits(&self, first: Tensor<2>) -> Option<Tensor<2>>;
+}
+
+/// A model that goes on with a text, token by token.
+trait LanguageModel: Send + Sync {
+    /// The last hidden state of every token of a step. Each run goes on where its cache ends; keys and values of its tokens
+    /// are written there. Shape `[tokens, hidden]`.
+    fn hidden(&self, batch: &Batch, caches: &mut [&mut KvCache]) -> Tensor<2>;
+
+    /// How likely each token of the vocabulary is to come next.
+    ///
+    /// # Shapes
+    /// `[rows, hidden]` → `[rows, vocabulary]`
+    fn logits(&self, hidden: Tensor<2>) -> Tensor<2>;
+
+    /// Sizes of the cache that a sequence needs.
+    fn cache(&self) -> CacheShape;
+
+    /// Bytes of weights that a token does not read: an embedding's table that is not the head as well.
+    fn idle_bytes(&self) -> usize;
 }
 
 /// Sizes that the engine checks inputs against.
@@ -81,6 +147,9 @@ pub enum ModelError {
     /// The tokenizer can't be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The chat template can't be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
 }
 
 /// What a model is for.
@@ -93,6 +162,8 @@ pub enum ModelTask {
     Rerank,
     /// Several labels for a text.
     Classify,
+    /// Text after a prompt.
+    Generate,
 }
 
 /// What there is to know about a loaded model.
@@ -116,16 +187,23 @@ pub struct ModelCard {
     pub labels: usize,
     /// Names of its prompts.
     pub prompts: Vec<String>,
+    /// Whether it has a chat template.
+    pub chat: bool,
 }
 
 /// One model on one device, without a queue.
 pub struct Model {
     card: ModelCard,
-    encoder: Box<dyn Encoder>,
+    body: Body,
     shape: Shape,
     device: Device,
     pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) template: Option<ChatTemplate>,
     pub(crate) embed: EmbedSettings,
+    /// Tokens that end a generation.
+    pub(crate) end_ids: Vec<u32>,
+    /// Bytes of its weights as they are stored.
+    weight_bytes: usize,
 }
 
 /// The vectors of one input before any setting of the model is applied to them.
@@ -138,8 +216,8 @@ pub struct Pooled {
 }
 
 impl Model {
-    /// Loads a model from its folder, or from the weights file in it. `config.json` and the weights must be there; without
-    /// `tokenizer.json` only token ids are understood.
+    /// Loads a model from its folder, or from the weights file in it. A GGUF file holds all there is; else `config.json` and
+    /// the weights must be there, and without `tokenizer.json` only token ids are understood.
     ///
     /// # Errors
     /// When a file is missing or damaged, the architecture is not implemented, or the device can't be used.
@@ -149,19 +227,67 @@ impl Model {
 
     pub(crate) fn on(path: &Path, device: &Device) -> Result<Model, ModelError> {
         let folder = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
-        let config = read_json(&folder.join("config.json"))?
-            .ok_or_else(|| ModelError::Config(format!("there is no config.json in {}", folder.display())))?;
-        let model_type = config["model_type"].as_str().unwrap_or_default();
-        let family = family(model_type)?;
-        check_head(&config)?;
-        let weights = Weights::open(path)?;
-        let (encoder, shape) = (family.load)(&config, &weights, device)?;
+        let mut weights = Weights::open(path)?;
+        let metadata = weights.take_metadata();
+        let (config, weights) = match &metadata {
+            Some(metadata) => gguf::translate(weights, metadata)?,
+            None => {
+                let missing = || ModelError::Config(format!("there is no config.json in {}", folder.display()));
+                (read_json(&folder.join("config.json"))?.ok_or_else(missing)?, weights)
+            }
+        };
+        let Loaded { body, shape } = load(&config, &weights, device)?;
         let embed = EmbedSettings::read(folder, shape.tokens_max)?;
-        let tokenizer = folder.join("tokenizer.json");
-        let tokenizer = tokenizer.is_file().then(|| Tokenizer::open(&tokenizer, embed.tokens_max)).transpose()?;
+        let tokenizer = match &metadata {
+            Some(metadata) => Some(Tokenizer::from_metadata(metadata, embed.tokens_max)?),
+            None => {
+                let file = folder.join("tokenizer.json");
+                file.is_file().then(|| Tokenizer::open(&file, embed.tokens_max)).transpose()?
+            }
+        };
+        let template = match &metadata {
+            Some(metadata) => gguf::template(metadata)?,
+            None => ChatTemplate::read(folder)?,
+        };
+        let end_ids = end_ids(folder, &config, tokenizer.as_ref())?;
         let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let card = card(name, model_type, &shape, &embed);
-        Ok(Model { card, encoder, shape, device: device.clone(), tokenizer, embed })
+        let card = card(name, &config, &body, &shape, &embed, template.is_some());
+        Ok(Model {
+            card,
+            body,
+            shape,
+            device: device.clone(),
+            tokenizer,
+            template,
+            embed,
+            end_ids,
+            weight_bytes: weights.bytes(),
+        })
+    }
+
+    /// A model of a known shape with random weights, to measure its speed: see [`shapes`](Self::shapes).
+    ///
+    /// # Errors
+    /// When there is no such shape or number type, or the device can't be used.
+    pub fn random(shape: &str, dtype: &str, spec: DeviceSpec) -> Result<Model, ModelError> {
+        let device = device::open(spec)?;
+        let config = shapes::config(shape)?;
+        let weights = Weights::random(dtype)?;
+        let Loaded { body, shape: sizes } = load(&config, &weights, &device)?;
+        let embed = EmbedSettings::read(Path::new("."), sizes.tokens_max)?;
+        let card = card(shape.into(), &config, &body, &sizes, &embed, false);
+        let (tokenizer, template, end_ids, weight_bytes) = (None, None, Vec::new(), weights.bytes());
+        Ok(Model { card, body, shape: sizes, device, tokenizer, template, embed, end_ids, weight_bytes })
+    }
+
+    /// Whether there is a model in a folder.
+    pub(crate) fn is_at(folder: &Path) -> bool {
+        folder.join("config.json").is_file() || Weights::gguf_in(folder).is_some()
+    }
+
+    /// The shapes that [`random`](Self::random) knows.
+    pub fn shapes() -> impl Iterator<Item = &'static str> {
+        shapes::names()
     }
 
     /// What there is to know about it.
@@ -194,7 +320,7 @@ impl Model {
         self.run_ids(Want::Logits, inputs)
     }
 
-    /// The token ids of a text as the model reads it, special tokens included and cut at its length.
+    /// The token ids of a text as an encoder reads it, special tokens included and cut at its length.
     ///
     /// # Errors
     /// When the model has no tokenizer or the text can't be encoded.
@@ -203,7 +329,34 @@ impl Model {
         tokenizer.encode(text).map(|tokens| tokens.ids).map_err(|error| error.to_string())
     }
 
+    /// The token ids of an input as a language model reads it, not cut.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer or no chat template, or the text can't be encoded.
+    pub fn prompt_ids(&self, input: &TokenizeInput) -> Result<Vec<u32>, JobError> {
+        tokenize::ids(self, input)
+    }
+
+    /// The text of token ids, without special tokens.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer, or an id is beyond its vocabulary.
+    pub fn text(&self, ids: &[u32]) -> Result<String, JobError> {
+        tokenize::text(self, ids)
+    }
+
+    /// A conversation as the model's chat template writes it.
+    ///
+    /// # Errors
+    /// When the model has no chat template, or it refuses the messages.
+    pub fn render(&self, messages: &[Message], prompting: Prompting) -> Result<String, JobError> {
+        tokenize::chat(self, messages, prompting)
+    }
+
     fn run_ids(&self, want: Want, inputs: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
+        if self.is_language() {
+            return Err("this is a language model: use `logits`".into());
+        }
         let inputs: Vec<Tokens> = inputs.iter().map(|ids| Tokens::plain(ids.clone())).collect();
         for (index, tokens) in inputs.iter().enumerate() {
             self.check(tokens).map_err(|reason| format!("input {index} {reason}"))?;
@@ -237,7 +390,8 @@ impl Model {
     /// When an input was not checked, or logits are wanted of a model without a classifier.
     pub(crate) fn run<'a>(&self, want: Want, inputs: impl Iterator<Item = &'a Tokens>) -> Vec<Vec<f32>> {
         let batch: Batch = inputs.collect();
-        let hidden = self.encoder.hidden(&batch);
+        let Body::Encoder(encoder) = &self.body else { unreachable!("a language model's steps are its own") };
+        let hidden = encoder.hidden(&batch);
         let width = self.shape.hidden;
         let of_run = |values: &[f32], run: &std::ops::Range<usize>| values[run.start * width..run.end * width].to_vec();
         match want {
@@ -254,7 +408,7 @@ impl Model {
                     batch.runs.iter().map(|run| i32::try_from(run.start).expect("a batch is bounded")).collect();
                 let count = starts.len();
                 let starts = Tensor::<1, Int>::from_data(TensorData::new(starts, [count]), &self.device);
-                let logits = self.encoder.logits(hidden.select(0, starts)).expect("logits are asked of a classifier");
+                let logits = encoder.logits(hidden.select(0, starts)).expect("logits are asked of a classifier");
                 let [_, labels] = logits.dims();
                 device::with_values(logits, |values| values.chunks(labels).map(<[f32]>::to_vec).collect())
             }
@@ -277,17 +431,44 @@ fn family(model_type: &str) -> Result<&'static Family, ModelError> {
     })
 }
 
-fn check_head(config: &serde_json::Value) -> Result<(), ModelError> {
+/// Builds a model of whatever family the configuration names.
+fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
+    let family = family(config["model_type"].as_str().unwrap_or_default())?;
     let names = config["architectures"].as_array().map_or(&[][..], Vec::as_slice);
     for name in names.iter().filter_map(serde_json::Value::as_str) {
-        if !HEADS.iter().any(|head| name.ends_with(head)) {
+        if !family.heads.iter().any(|head| name.ends_with(head)) {
+            let supported = family.heads.join(", ");
             return Err(ModelError::Unsupported(format!(
-                "architecture `{name}`; supported are names that end in {}",
-                HEADS.join(", ")
+                "architecture `{name}`; supported in this family are names that end in {supported}"
             )));
         }
     }
-    Ok(())
+    (family.load)(config, weights, device)
+}
+
+/// The activation that a configuration names in a field.
+fn activation(field: &str, name: &str) -> Result<Activation, ModelError> {
+    match name {
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        "relu" => Ok(Activation::Relu),
+        "silu" | "swish" => Ok(Activation::Silu),
+        other => Err(ModelError::Unsupported(format!("{field} = {other}"))),
+    }
+}
+
+/// The tokens that end a generation: those of `generation_config.json`, of the configuration and of the tokenizer.
+fn end_ids(folder: &Path, config: &serde_json::Value, tokenizer: Option<&Tokenizer>) -> Result<Vec<u32>, ModelError> {
+    let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_default();
+    let listed = [&generation["eos_token_id"], &config["eos_token_id"]].into_iter().flat_map(|ids| match ids {
+        serde_json::Value::Array(ids) => ids.clone(),
+        id => vec![id.clone()],
+    });
+    let mut ids: Vec<u32> = listed.filter_map(|id| id.as_u64()?.try_into().ok()).collect();
+    ids.extend(tokenizer.into_iter().flat_map(Tokenizer::end_ids));
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// How many labels a sequence classifier has, read from its weights.
@@ -298,14 +479,22 @@ fn labels(config: &serde_json::Value, weights: &Weights, classifier: &str) -> Op
     classifies.then(|| shape.first().copied()).flatten()
 }
 
-fn card(name: String, family: &str, shape: &Shape, embed: &EmbedSettings) -> ModelCard {
+fn card(
+    name: String,
+    config: &serde_json::Value,
+    body: &Body,
+    shape: &Shape,
+    embed: &EmbedSettings,
+    has_template: bool,
+) -> ModelCard {
     ModelCard {
         name,
-        family: family.into(),
-        task: match shape.labels {
-            None => ModelTask::Embed,
-            Some(1) => ModelTask::Rerank,
-            Some(_) => ModelTask::Classify,
+        family: config["model_type"].as_str().unwrap_or_default().into(),
+        task: match (body, shape.labels) {
+            (Body::Language(_), _) => ModelTask::Generate,
+            (Body::Encoder(_), None) => ModelTask::Embed,
+            (Body::Encoder(_), Some(1)) => ModelTask::Rerank,
+            (Body::Encoder(_), Some(_)) => ModelTask::Classify,
         },
         dimensions: shape.hidden,
         layers: shape.layers,
@@ -313,6 +502,7 @@ fn card(name: String, family: &str, shape: &Shape, embed: &EmbedSettings) -> Mod
         tokens_max: embed.tokens_max,
         labels: shape.labels.unwrap_or(0),
         prompts: embed.prompts.keys().cloned().collect(),
+        chat: has_template,
     }
 }
 

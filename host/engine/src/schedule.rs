@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 pub(crate) struct Limits {
     /// Tokens of one batch; a single input may have more.
     pub(crate) batch_tokens_max: usize,
+    /// The same while a sequence is under way, so that its next token doesn't wait long; and the most tokens that sequences
+    /// are fed in a step, so that one that is given up ends soon.
+    pub(crate) step_tokens_max: usize,
     /// Tokens that may wait.
     pub(crate) queue_tokens_max: usize,
 }
@@ -19,11 +22,12 @@ pub(crate) struct Limits {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// One input of a request.
+/// One input of a request, or so many tokens of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) request: u64,
     pub(crate) input: usize,
+    pub(crate) tokens: usize,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,8 @@ struct Waiting<Kind> {
     kind: Kind,
     /// Tokens of each input that has not been in a batch, with its index.
     inputs: VecDeque<(usize, usize)>,
+    /// Whether its one input may be cut anywhere: tokens that a language model is fed.
+    is_sequence: bool,
 }
 
 /// Requests that wait, and the rule that picks among them. Inputs of one `Kind` can share a batch.
@@ -65,8 +71,23 @@ impl<Kind: Copy + PartialEq> Schedule<Kind> {
             return Err(Full);
         }
         self.tokens += tokens;
-        self.waiting.push_back(Waiting { request, kind, inputs });
+        self.waiting.push_back(Waiting { request, kind, inputs, is_sequence: false });
         Ok(())
+    }
+
+    /// Takes a sequence with the tokens that it is to be fed.
+    pub(crate) fn push_sequence(&mut self, request: u64, kind: Kind, tokens: usize) -> Result<(), Full> {
+        if self.tokens.saturating_add(tokens) > self.limits.queue_tokens_max {
+            return Err(Full);
+        }
+        self.feed(request, kind, tokens);
+        Ok(())
+    }
+
+    /// Gives a sequence that is under way its next tokens; there is always room for them.
+    pub(crate) fn feed(&mut self, request: u64, kind: Kind, tokens: usize) {
+        self.tokens += tokens;
+        self.waiting.push_back(Waiting { request, kind, inputs: [(0, tokens)].into(), is_sequence: true });
     }
 
     /// Forgets requests that nobody waits for any more.
@@ -77,28 +98,58 @@ impl<Kind: Copy + PartialEq> Schedule<Kind> {
 
     /// The next batch and its kind; none when nothing waits.
     pub(crate) fn next_batch(&mut self) -> Option<(Kind, Vec<Place>)> {
-        let kind = self.waiting.front()?.kind;
-        let mut batch = Vec::new();
-        let mut budget = self.limits.batch_tokens_max;
-        loop {
-            let taken = batch.len();
-            for waiting in self.waiting.iter_mut().filter(|waiting| waiting.kind == kind) {
-                let fits = |&(_, tokens): &(usize, usize)| tokens <= budget || batch.is_empty();
-                let Some((input, tokens)) = waiting.inputs.pop_front_if(|next| fits(next)) else { continue };
-                budget = budget.saturating_sub(tokens);
-                self.tokens -= tokens;
-                batch.push(Place { request: waiting.request, input });
-            }
-            if batch.len() == taken {
-                break;
-            }
-        }
+        let (kind, is_sequence) = self.waiting.front().map(|front| (front.kind, front.is_sequence))?;
+        let batch = if is_sequence { self.take_tokens(kind) } else { self.take_inputs(kind) };
+        self.tokens -= batch.iter().map(|place| place.tokens).sum::<usize>();
         let is_left = self.waiting.front().is_some_and(|front| !front.inputs.is_empty());
         if is_left {
             self.waiting.rotate_left(1);
         }
         self.waiting.retain(|waiting| !waiting.inputs.is_empty());
         Some((kind, batch))
+    }
+
+    /// One input of each request in turn, as many as fit.
+    fn take_inputs(&mut self, kind: Kind) -> Vec<Place> {
+        let is_shared = self.waiting.iter().any(|waiting| waiting.is_sequence);
+        let mut budget = if is_shared { self.limits.step_tokens_max } else { self.limits.batch_tokens_max };
+        let mut batch = Vec::new();
+        loop {
+            let taken = batch.len();
+            for waiting in self.waiting.iter_mut().filter(|waiting| waiting.kind == kind) {
+                let fits = |&(_, tokens): &(usize, usize)| tokens <= budget || batch.is_empty();
+                let Some((input, tokens)) = waiting.inputs.pop_front_if(|next| fits(next)) else { continue };
+                budget = budget.saturating_sub(tokens);
+                batch.push(Place { request: waiting.request, input, tokens });
+            }
+            if batch.len() == taken {
+                return batch;
+            }
+        }
+    }
+
+    /// The next token of every sequence that waits for just one; what room is left goes to prompts, the oldest first
+    /// (Agrawal et al., 2023, arXiv:2308.16369).
+    fn take_tokens(&mut self, kind: Kind) -> Vec<Place> {
+        let mut budget = self.limits.step_tokens_max;
+        let mut batch = Vec::new();
+        for is_prompt in [false, true] {
+            for waiting in self.waiting.iter_mut().filter(|waiting| waiting.kind == kind) {
+                let Some((input, left)) = waiting.inputs.front_mut().filter(|(_, left)| (*left > 1) == is_prompt) else {
+                    continue;
+                };
+                let (input, tokens) = (*input, budget.min(*left));
+                *left -= tokens;
+                if *left == 0 {
+                    waiting.inputs.clear();
+                }
+                if tokens > 0 {
+                    budget -= tokens;
+                    batch.push(Place { request: waiting.request, input, tokens });
+                }
+            }
+        }
+        batch
     }
 }
 
@@ -108,11 +159,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn schedule(batch_tokens_max: usize) -> Schedule<u8> {
-        Schedule::new(Limits { batch_tokens_max, queue_tokens_max: 10_000 })
+        Schedule::new(Limits { batch_tokens_max, step_tokens_max: 16, queue_tokens_max: 10_000 })
     }
 
-    fn place(request: u64, input: usize) -> Place {
-        Place { request, input }
+    fn place(request: u64, input: usize, tokens: usize) -> Place {
+        Place { request, input, tokens }
     }
 
     #[test]
@@ -121,8 +172,8 @@ mod tests {
         schedule.push(1, 0, [10, 10].into_iter()).expect("room");
         schedule.push(2, 1, [10].into_iter()).expect("room");
         schedule.push(3, 0, [10].into_iter()).expect("room");
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(3, 0), place(1, 1)])));
-        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 10), place(3, 0, 10), place(1, 1, 10)])));
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0, 10)])));
         assert_eq!(schedule.next_batch(), None);
     }
 
@@ -131,7 +182,7 @@ mod tests {
         let mut schedule = schedule(20);
         schedule.push(1, 0, [10; 50].into_iter()).expect("room");
         schedule.push(2, 0, [10].into_iter()).expect("room");
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(2, 0)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 10), place(2, 0, 10)])));
     }
 
     #[test]
@@ -139,16 +190,16 @@ mod tests {
         let mut schedule = schedule(20);
         schedule.push(1, 0, [10; 50].into_iter()).expect("room");
         schedule.push(2, 1, [10].into_iter()).expect("room");
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0), place(1, 1)])));
-        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 10), place(1, 1, 10)])));
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(2, 0, 10)])));
     }
 
     #[test]
     fn an_input_larger_than_a_batch_goes_alone() {
         let mut schedule = schedule(20);
         schedule.push(1, 0, [30, 5].into_iter()).expect("room");
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0)])));
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 1)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 30)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 1, 5)])));
     }
 
     #[test]
@@ -162,7 +213,55 @@ mod tests {
         schedule.push(2, 0, [6, 6].into_iter()).expect("room again");
     }
 
+    #[test]
+    fn sequences_get_their_next_token_before_prompts_get_theirs() {
+        let mut schedule = schedule(100);
+        schedule.push_sequence(1, 0, 30).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 16)])));
+        schedule.feed(2, 0, 1);
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 1), place(1, 0, 14)])));
+        assert_eq!((schedule.next_batch(), schedule.tokens()), (None, 0));
+    }
+
+    #[test]
+    fn embeddings_and_sequences_take_turns_in_small_batches() {
+        let mut schedule = schedule(100);
+        schedule.push(1, 1, [10; 10].into_iter()).expect("room");
+        schedule.push_sequence(2, 0, 20).expect("room");
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(1, 0, 10)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 16)])));
+        assert_eq!(schedule.next_batch(), Some((1, vec![place(1, 1, 10)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 4)])));
+        let alone = schedule.next_batch().expect("embeddings are left").1;
+        assert_eq!(alone.len(), 8, "without a sequence a batch is as large as it may be");
+    }
+
+    #[test]
+    fn a_prompt_that_does_not_fit_into_the_queue_is_refused() {
+        let mut schedule = schedule(100);
+        assert_eq!(schedule.push_sequence(1, 0, 10_001), Err(Full));
+        assert_eq!((schedule.next_batch(), schedule.tokens()), (None, 0));
+    }
+
     proptest! {
+        #[test]
+        fn every_token_of_every_sequence_is_fed_once_and_steps_keep_their_budget(
+            prompts in prop::collection::vec(1usize..100, 1..12),
+        ) {
+            let mut schedule = schedule(64);
+            for (id, tokens) in prompts.iter().enumerate() {
+                schedule.push_sequence(id as u64, 0, *tokens).expect("room");
+            }
+            let mut fed = vec![0; prompts.len()];
+            while let Some((_, batch)) = schedule.next_batch() {
+                let tokens: usize = batch.iter().map(|place| place.tokens).sum();
+                prop_assert!((1..=16).contains(&tokens));
+                batch.iter().for_each(|place| fed[place.request as usize] += place.tokens);
+            }
+            prop_assert_eq!(fed, prompts);
+            prop_assert_eq!(schedule.tokens(), 0);
+        }
+
         #[test]
         fn every_input_is_in_exactly_one_batch_and_batches_keep_their_budget(
             requests in prop::collection::vec((0u8..3, prop::collection::vec(1usize..40, 1..12)), 1..12),

@@ -2,7 +2,10 @@
 //! between the two is the queue.
 
 pub(crate) mod embed;
+pub(crate) mod forward;
+pub(crate) mod generate;
 pub(crate) mod rerank;
+pub(crate) mod tokenize;
 
 use crate::batch::Tokens;
 use crate::engine::JobError;

@@ -1,4 +1,6 @@
-//! The thread that owns a device: it takes a batch from the queue, runs it, gives the answers out, and picks again.
+//! The thread that owns a device: it takes a batch from the queue, runs one step of it, gives the answers out, and picks again.
+
+mod sequence;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +13,12 @@ use tokio::sync::oneshot;
 use crate::batch::Tokens;
 use crate::engine::{Counters, JobError, Stats};
 use crate::model::Model;
-use crate::schedule::{Limits, Place, Schedule};
+use crate::schedule::{self, Limits, Place, Schedule};
 use crate::task::{Prepared, Want};
 
-/// A job in the queue.
+pub(crate) use sequence::{Reader, Sequence};
+
+/// A job of inputs in the queue.
 pub(crate) struct Request {
     model: Arc<Model>,
     want: Want,
@@ -65,41 +69,83 @@ impl Request {
     }
 }
 
-/// What can share a batch: the same wish of the same model, the model by its address.
-type Kind = (usize, Want);
+/// What can share a batch: the same wish of the same model, the model by its address; no wish is a sequence.
+type Kind = (usize, Option<Want>);
 
 struct State {
     schedule: Schedule<Kind>,
     requests: BTreeMap<u64, Request>,
+    /// Sequences that are not in a step now.
+    sequences: BTreeMap<u64, Sequence>,
+    /// Sequences under way, and what their caches may grow to.
+    sequence_count: usize,
+    cache_bytes: usize,
     is_closed: bool,
+}
+
+/// What sequences may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SequenceLimits {
+    /// Sequences under way.
+    pub(crate) sequences_max: usize,
+    /// Bytes that their caches may grow to, together.
+    pub(crate) cache_bytes_max: usize,
 }
 
 /// The queue before a device.
 pub(crate) struct Queue {
     state: Mutex<State>,
+    limits: SequenceLimits,
     changed: Condvar,
     next_id: AtomicU64,
     counters: Counters,
 }
 
-/// One batch, taken out of the queue.
-struct Step {
+/// What the device does next.
+enum Step {
+    Batch(Batch),
+    Turns(Vec<Turn>),
+}
+
+/// Inputs taken out of the queue.
+struct Batch {
     model: Arc<Model>,
     want: Want,
     places: Vec<Place>,
     inputs: Vec<Arc<Tokens>>,
 }
 
+/// A sequence of one model, taken out of the queue for one step.
+struct Turn {
+    id: u64,
+    tokens: usize,
+    sequence: Sequence,
+    is_over: bool,
+}
+
 impl Queue {
-    pub(crate) fn new(limits: Limits) -> Queue {
-        let state = State { schedule: Schedule::new(limits), requests: BTreeMap::new(), is_closed: false };
-        Queue { state: Mutex::new(state), changed: Condvar::new(), next_id: AtomicU64::new(0), counters: Counters::default() }
+    pub(crate) fn new(limits: Limits, sequences: SequenceLimits) -> Queue {
+        let state = State {
+            schedule: Schedule::new(limits),
+            requests: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            sequence_count: 0,
+            cache_bytes: 0,
+            is_closed: false,
+        };
+        Queue {
+            state: Mutex::new(state),
+            limits: sequences,
+            changed: Condvar::new(),
+            next_id: AtomicU64::new(0),
+            counters: Counters::default(),
+        }
     }
 
     /// Takes a request, or answers it that the queue is full.
     pub(crate) fn push(&self, request: Request) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let kind = (Arc::as_ptr(&request.model).addr(), request.want);
+        let kind = (Arc::as_ptr(&request.model).addr(), Some(request.want));
         let lengths = request.inputs.iter().map(|tokens| tokens.ids.len());
         let tokens: usize = lengths.clone().sum();
         let mut state = self.state();
@@ -118,6 +164,32 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Takes a sequence if there is room for it and its cache.
+    ///
+    /// # Errors
+    /// When there is not.
+    pub(crate) fn push_sequence(&self, sequence: Sequence) -> Result<(), JobError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        let cache_bytes = state.cache_bytes.saturating_add(sequence.cache_bytes);
+        if state.sequence_count >= self.limits.sequences_max || cache_bytes > self.limits.cache_bytes_max {
+            return Err(JobError::Overloaded);
+        }
+        let pushed = state.schedule.push_sequence(id, sequence_kind(&sequence.model), sequence.left());
+        pushed.map_err(|schedule::Full| JobError::Overloaded)?;
+        state.cache_bytes = cache_bytes;
+        state.sequence_count += 1;
+        state.sequences.insert(id, sequence);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Bytes that all caches may grow to.
+    pub(crate) fn cache_bytes_max(&self) -> usize {
+        self.limits.cache_bytes_max
+    }
+
     /// Lets the worker end when the queue is empty.
     pub(crate) fn close(&self) {
         self.state().is_closed = true;
@@ -125,19 +197,21 @@ impl Queue {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.read(self.state().schedule.tokens())
+        let state = self.state();
+        Stats {
+            waiting_tokens: state.schedule.tokens() as u64,
+            sequences: state.sequence_count as u64,
+            cache_bytes: state.cache_bytes as u64,
+            ..self.counters.read()
+        }
     }
 
-    /// Runs batches until the queue is closed and empty. Tensor work goes to the pool's threads.
+    /// Runs steps until the queue is closed and empty. Tensor work goes to the pool's threads.
     pub(crate) fn run(&self, pool: &rayon::ThreadPool) {
         while let Some(step) = self.next_step() {
-            let start = Instant::now();
-            let run = || step.model.run(step.want, step.inputs.iter().map(Arc::as_ref));
-            let outputs = catch_unwind(AssertUnwindSafe(|| pool.install(run)));
-            self.count(&step, start, outputs.is_err());
-            match outputs {
-                Ok(outputs) => self.deliver(&step.places, outputs, pool),
-                Err(panic) => self.fail(&step.places, &panic_text(&*panic)),
+            match step {
+                Step::Batch(batch) => self.run_batch(&batch, pool),
+                Step::Turns(turns) => self.run_turns(turns, pool),
             }
         }
     }
@@ -145,18 +219,54 @@ impl Queue {
     fn next_step(&self) -> Option<Step> {
         let mut state = self.state();
         loop {
-            let State { schedule, requests, .. } = &mut *state;
-            requests.retain(|_, request| !request.reply.is_abandoned());
-            schedule.retain(|id| requests.contains_key(&id));
-            if let Some(((_, want), places)) = schedule.next_batch() {
-                let model = requests[&places[0].request].model.clone();
-                let inputs = places.iter().map(|place| requests[&place.request].inputs[place.input].clone()).collect();
-                return Some(Step { model, want, places, inputs });
+            state.forget_abandoned();
+            if let Some((kind, places)) = state.schedule.next_batch() {
+                return Some(state.take(kind, places));
             }
             if state.is_closed {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn run_batch(&self, batch: &Batch, pool: &rayon::ThreadPool) {
+        let start = Instant::now();
+        let run = || batch.model.run(batch.want, batch.inputs.iter().map(Arc::as_ref));
+        let outputs = catch_unwind(AssertUnwindSafe(|| pool.install(run)));
+        self.count(&batch.places, start, outputs.is_err());
+        match outputs {
+            Ok(outputs) => self.deliver(&batch.places, outputs, pool),
+            Err(panic) => self.fail(&batch.places, &panic_text(&*panic)),
+        }
+    }
+
+    /// Feeds each sequence its tokens, has the readers read, and puts back those that go on.
+    fn run_turns(&self, mut turns: Vec<Turn>, pool: &rayon::ThreadPool) {
+        let start = Instant::now();
+        let ran = catch_unwind(AssertUnwindSafe(|| pool.install(|| step(&mut turns))));
+        let places = turns.iter().map(|turn| Place { request: turn.id, input: 0, tokens: turn.tokens });
+        self.count(&places.collect::<Vec<_>>(), start, ran.is_err());
+        let failure = ran.err().map(|panic| panic_text(&*panic));
+        let mut ended = Vec::new(); // dropped after the lock
+        let mut state = self.state();
+        for turn in turns {
+            if turn.is_over || failure.is_some() {
+                state.sequence_count -= 1;
+                state.cache_bytes -= turn.sequence.cache_bytes;
+                ended.push(turn.sequence);
+                continue;
+            }
+            if turn.sequence.is_new_token() {
+                state.schedule.feed(turn.id, sequence_kind(&turn.sequence.model), 1);
+            }
+            state.sequences.insert(turn.id, turn.sequence);
+        }
+        drop(state);
+        let Some(reason) = failure else { return };
+        tracing::error!(reason, "a step of language models panicked");
+        for sequence in ended {
+            sequence.reader.fail(JobError::Failed(reason.clone()));
         }
     }
 
@@ -191,19 +301,67 @@ impl Queue {
         }
     }
 
-    fn count(&self, step: &Step, start: Instant, has_failed: bool) {
+    fn count(&self, places: &[Place], start: Instant, has_failed: bool) {
         let add = |counter: &AtomicU64, value: usize| counter.fetch_add(value as u64, Ordering::Relaxed);
         let busy_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
         add(&self.counters.batches, 1);
-        add(&self.counters.inputs, step.inputs.len());
-        add(&self.counters.tokens, step.inputs.iter().map(|tokens| tokens.ids.len()).sum());
+        add(&self.counters.inputs, places.len());
+        add(&self.counters.tokens, places.iter().map(|place| place.tokens).sum());
         add(&self.counters.failed_batches, usize::from(has_failed));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way; a poisoned lock still holds a good state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Drops what nobody waits for any more, and with it the memory it holds.
+    fn forget_abandoned(&mut self) {
+        let State { schedule, requests, sequences, sequence_count, cache_bytes, .. } = self;
+        requests.retain(|_, request| !request.reply.is_abandoned());
+        sequences.retain(|_, sequence| {
+            let is_abandoned = sequence.reader.is_abandoned();
+            if is_abandoned {
+                *sequence_count -= 1;
+                *cache_bytes -= sequence.cache_bytes;
+            }
+            !is_abandoned
+        });
+        schedule.retain(|id| requests.contains_key(&id) || sequences.contains_key(&id));
+    }
+
+    /// Takes what the schedule picked out of the queue.
+    fn take(&mut self, (_, want): Kind, places: Vec<Place>) -> Step {
+        let Some(want) = want else {
+            let turn = |place: &Place| {
+                let sequence = self.sequences.remove(&place.request)?;
+                Some(Turn { id: place.request, tokens: place.tokens, sequence, is_over: false })
+            };
+            return Step::Turns(places.iter().filter_map(turn).collect());
+        };
+        let requests = &self.requests;
+        let model = requests[&places[0].request].model.clone();
+        let inputs = places.iter().map(|place| requests[&place.request].inputs[place.input].clone()).collect();
+        Step::Batch(Batch { model, want, places, inputs })
+    }
+}
+
+fn sequence_kind(model: &Arc<Model>) -> Kind {
+    (Arc::as_ptr(model).addr(), None)
+}
+
+/// One step of sequences of one model.
+fn step(turns: &mut [Turn]) {
+    let Some(model) = turns.first().map(|turn| turn.sequence.model.clone()) else { return };
+    let mut feeds: Vec<_> = turns.iter_mut().map(|turn| turn.sequence.feed(turn.tokens)).collect();
+    let logits = model.step(&mut feeds);
+    let mut rows = logits.chunks_exact(model.vocabulary());
+    for turn in turns.iter_mut().filter(|turn| turn.sequence.left() == 0) {
+        let row = rows.next().expect("a row of logits for each sequence that was fed to its end");
+        turn.is_over = !turn.sequence.read(row);
     }
 }
 

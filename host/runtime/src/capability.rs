@@ -83,7 +83,7 @@ fn from_job(cause: JobError) -> types::Error {
         JobError::UnknownModel(name) => unknown_model(&name),
         JobError::Unsupported(_) | JobError::NoTokenizer => error(types::ErrorCode::Unsupported, message),
         JobError::InvalidInput(_) => error(types::ErrorCode::InvalidInput, message),
-        JobError::TooLong { .. } => error(types::ErrorCode::TooLong, message),
+        JobError::TooLong { .. } | JobError::ContextOverflow { .. } => error(types::ErrorCode::TooLong, message),
         JobError::Overloaded | JobError::Stopped => error(types::ErrorCode::Overloaded, message),
         // The cause is in the log, where the engine wrote it.
         JobError::Failed(_) => error(types::ErrorCode::Internal, "the model failed on this input".into()),

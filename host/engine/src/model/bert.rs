@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{Encoder, ModelError, Shape};
+use super::{Encoder, Loaded, ModelError, Shape};
 use crate::batch::Batch;
 use crate::nn::{Activation, Embedding, LayerNorm, Linear, self_attention};
 use crate::weights::Weights;
@@ -66,11 +66,7 @@ struct Head {
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `bert.`.
-pub(super) fn load(
-    config: &serde_json::Value,
-    weights: &Weights,
-    device: &Device,
-) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
+pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
     let labels = super::labels(config, weights, "classifier");
     let config = Config::read(config)?;
     let prefix = if weights.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
@@ -85,7 +81,7 @@ pub(super) fn load(
         None => None,
     };
     let shape = config.shape(config.max_position_embeddings, labels);
-    Ok((Box::new(Bert { body, head }), shape))
+    Ok(Loaded::encoder(Bert { body, head }, shape))
 }
 
 impl Encoder for Bert {
@@ -119,13 +115,7 @@ impl Config {
     }
 
     fn activation(&self) -> Result<Activation, ModelError> {
-        match self.hidden_act.as_str() {
-            "gelu" => Ok(Activation::Gelu),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-            "relu" => Ok(Activation::Relu),
-            "silu" | "swish" => Ok(Activation::Silu),
-            other => Err(ModelError::Unsupported(format!("hidden_act = {other}"))),
-        }
+        super::activation("hidden_act", &self.hidden_act)
     }
 
     /// What the engine needs to know of the model; `tokens_max` is the longest input it has positions for.
@@ -173,7 +163,7 @@ impl Body {
         let positions = self.positions.forward(places);
         let words = self.words.forward(batch.ids.iter().copied());
         let types = self.types.forward(batch.type_ids.iter().copied());
-        let x = self.norm.forward(words + types, positions);
+        let x = self.norm.forward_sum(words + types, positions);
         self.layers.iter().fold(x, |x, layer| layer.forward(x, batch, &self.device))
     }
 }
@@ -203,8 +193,8 @@ impl Layer {
     fn forward(&self, x: Tensor<2>, batch: &Batch, device: &Device) -> Tensor<2> {
         let qkv = self.qkv.forward(x.clone()); // [tokens, 3 · hidden]
         let mixed = self_attention(qkv, &batch.runs, self.heads, device); // [tokens, hidden]
-        let x = self.attention_norm.forward(self.attention_out.forward(mixed), x);
+        let x = self.attention_norm.forward_sum(self.attention_out.forward(mixed), x);
         let wide = self.up.forward(x.clone()); // [tokens, intermediate]
-        self.norm.forward(self.down.forward(wide), x)
+        self.norm.forward_sum(self.down.forward(wide), x)
     }
 }

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::bert::{Body, Config};
-use super::{Encoder, ModelError, Shape};
+use super::{Encoder, Loaded, ModelError};
 use crate::batch::Batch;
 use crate::nn::{Activation, Linear};
 use crate::weights::Weights;
@@ -20,11 +20,7 @@ struct Head {
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `roberta.`.
-pub(super) fn load(
-    config: &serde_json::Value,
-    weights: &Weights,
-    device: &Device,
-) -> Result<(Box<dyn Encoder>, Shape), ModelError> {
+pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
     let labels = super::labels(config, weights, "classifier.out_proj");
     let config = Config::read(config)?;
     let prefix = if weights.has("roberta.embeddings.word_embeddings.weight") { "roberta." } else { "" };
@@ -44,7 +40,7 @@ pub(super) fn load(
         }),
         None => None,
     };
-    Ok((Box::new(Roberta { body, head }), config.shape(tokens_max, labels)))
+    Ok(Loaded::encoder(Roberta { body, head }, config.shape(tokens_max, labels)))
 }
 
 impl Encoder for Roberta {

@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor, activation};
 
 use crate::device;
 use crate::kernel::activation::Activation;
+use crate::kernel::block_linear::{self, BlockMatrix};
 use crate::kernel::gemm::{self, PackedWeight};
-use crate::weights::{Weights, WeightsError};
+use crate::weights::{Stored, Weights, WeightsError};
 
 /// `y = activation(x · Wᵀ + b)`.
 pub(crate) struct Linear {
@@ -17,11 +18,115 @@ pub(crate) struct Linear {
 enum Weight {
     /// In main memory: repacked once for our own product.
     Packed { weight: PackedWeight, bias: Vec<f32> },
+    /// In main memory as in the file: plain numbers or blocks. The outputs of the parts lie side by side.
+    Stored(Vec<StoredPart>),
     /// Elsewhere: the weight as Burn likes it, transposed, and the bias. Shapes `[in, out]` and `[1, out]`.
     Plain(Box<[Tensor<2>; 2]>),
 }
 
+struct StoredPart {
+    weight: Stored,
+    bias: Option<Vec<f32>>,
+}
+
+impl StoredPart {
+    fn forward(&self, x: &[f32], tokens: usize, activation: Activation, device: &Device) -> Tensor<2> {
+        let StoredPart { weight, bias } = self;
+        let (out_features, in_features) = (weight.shape[0], weight.shape[1]);
+        let matrix = BlockMatrix { ty: weight.ty, bytes: weight.bytes(), out_features, in_features };
+        let mut y = vec![0.0; tokens * out_features];
+        block_linear::linear(x, matrix, bias.as_deref(), activation, &mut y);
+        device::tensor(y, [tokens, out_features], device)
+    }
+}
+
+/// Whether a layer adds a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bias {
+    Present,
+    Absent,
+}
+
+impl Bias {
+    /// As a configuration says it.
+    pub(crate) fn when(is_present: bool) -> Bias {
+        if is_present { Bias::Present } else { Bias::Absent }
+    }
+}
+
+/// One of several layers that have the same input and are computed as one.
+pub(crate) struct Part {
+    name: String,
+    out_features: usize,
+    bias: Bias,
+    rows: Option<Vec<usize>>,
+}
+
+impl Part {
+    /// The layer of this name.
+    pub(crate) fn new(name: &str, out_features: usize, bias: Bias) -> Part {
+        Part { name: name.into(), out_features, bias, rows: None }
+    }
+
+    /// Takes the rows of the weight, and of the bias, in another order.
+    pub(crate) fn with_rows(self, rows: Option<Vec<usize>>) -> Part {
+        Part { rows, ..self }
+    }
+
+    fn weight(&self, weights: &Weights, in_features: usize) -> Result<Stored, WeightsError> {
+        let weight = weights.stored(&format!("{}.weight", self.name), &[self.out_features, in_features])?;
+        Ok(match &self.rows {
+            Some(rows) => weight.with_rows(rows),
+            None => weight,
+        })
+    }
+
+    fn bias(&self, weights: &Weights) -> Result<Option<Vec<f32>>, WeightsError> {
+        let name = format!("{}.bias", self.name);
+        if self.bias == Bias::Absent {
+            return if weights.has(&name) { Err(WeightsError::Unexpected(name)) } else { Ok(None) };
+        }
+        let bias = weights.values(&name, &[self.out_features])?;
+        Ok(Some(match &self.rows {
+            Some(rows) => rows.iter().map(|&row| bias[row]).collect(),
+            None => bias,
+        }))
+    }
+}
+
 impl Linear {
+    /// Reads layers that have the same input, as one layer whose outputs lie side by side. In main memory their weights stay
+    /// as they are in the file, mapped and never copied.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape, or there is a bias where there should be none.
+    pub(crate) fn mapped(
+        weights: &Weights,
+        parts: &[Part],
+        in_features: usize,
+        device: &Device,
+    ) -> Result<Linear, WeightsError> {
+        let stored =
+            parts.iter().map(|part| Ok(StoredPart { weight: part.weight(weights, in_features)?, bias: part.bias(weights)? }));
+        let stored = stored.collect::<Result<Vec<_>, WeightsError>>()?;
+        let weight = if device::is_cpu(device) {
+            Weight::Stored(stored)
+        } else {
+            let out_features = parts.iter().map(|part| part.out_features).sum();
+            let weight = stored.iter().flat_map(|part| part.weight.values()).collect();
+            let weight = device::tensor(weight, [out_features, in_features], device).transpose();
+            let zeros = |part: &StoredPart| vec![0.0; part.weight.shape[0]];
+            let bias = stored.iter().flat_map(|part| part.bias.clone().unwrap_or_else(|| zeros(part))).collect();
+            Weight::Plain(Box::new([weight, device::tensor(bias, [1, out_features], device)]))
+        };
+        Ok(Linear { weight, activation: Activation::None, device: device.clone() })
+    }
+
+    /// The same layer with an activation after it.
+    pub(crate) fn with_activation(self, activation: Activation) -> Linear {
+        Linear { activation, ..self }
+    }
+
     /// Reads `NAME.weight` (shape `[out, in]`) and `NAME.bias` of several layers that have the same input, as one layer
     /// whose outputs lie side by side.
     ///
@@ -60,6 +165,13 @@ impl Linear {
                 device::with_values(x, |x| gemm::linear(x, weight, Some(bias), self.activation, &mut y));
                 device::tensor(y, [tokens, weight.out_features()], &self.device)
             }
+            Weight::Stored(parts) => {
+                let [tokens, _] = x.dims();
+                let parts = device::with_values(x, |x| {
+                    parts.iter().map(|part| part.forward(x, tokens, self.activation, &self.device)).collect::<Vec<_>>()
+                });
+                Tensor::cat(parts, 1)
+            }
             Weight::Plain(plain) => {
                 let [weight, bias] = (**plain).clone();
                 activate(x.matmul(weight) + bias, self.activation)
@@ -68,7 +180,8 @@ impl Linear {
     }
 }
 
-fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
+/// An activation with Burn's operations.
+pub(super) fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
     match activation {
         Activation::None => x,
         Activation::Gelu => activation::gelu(x),

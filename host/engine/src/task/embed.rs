@@ -238,6 +238,9 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
 
 /// Tokenizes and checks a job.
 pub(crate) fn prepare(model: &Model, job: EmbedJob) -> Result<Prepared<Embeddings>, JobError> {
+    if model.is_language() {
+        return Err(JobError::Unsupported("this is a language model; use one that makes embeddings".into()));
+    }
     let hidden = model.card().dimensions;
     let dimensions = job.dimensions.unwrap_or(hidden);
     if !(1..=hidden).contains(&dimensions) {

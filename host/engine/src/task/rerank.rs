@@ -41,6 +41,9 @@ pub(crate) fn prepare(model: &Model, job: RerankJob) -> Result<Prepared<Scores>,
     match model.card().task {
         ModelTask::Rerank => prepare_cross_encoder(model, job),
         ModelTask::Embed => prepare_late_interaction(model, job),
+        ModelTask::Generate => {
+            Err(JobError::Unsupported("this is a language model; a reranker is a cross-encoder or an embedding model".into()))
+        }
         ModelTask::Classify => {
             let labels = model.card().labels;
             Err(JobError::Unsupported(format!("this model has {labels} labels; a reranker has one, or is an embedding model")))

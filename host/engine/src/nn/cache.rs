@@ -1,0 +1,91 @@
+//! Keys and values of the tokens that a generation has seen.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::device;
+use crate::kernel::cache::{BLOCK, LayerCache};
+
+/// Sizes of a model's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheShape {
+    pub(crate) layers: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+/// One sequence's cache, written in place. Only attention looks inside.
+pub(crate) struct KvCache {
+    layers: Vec<Layer>,
+    len: usize,
+    capacity: usize,
+}
+
+/// Keys and values of one layer.
+pub(super) enum Layer {
+    /// In main memory, as our attention reads them.
+    Packed(LayerCache),
+    /// Elsewhere. Shape of each `[capacity, kv_heads, head_dim]`.
+    Plain { keys: Tensor<3>, values: Tensor<3> },
+}
+
+impl CacheShape {
+    /// Bytes of a cache for so many positions, which come in blocks; none if that overflows.
+    pub(crate) fn bytes(self, capacity: usize) -> Option<usize> {
+        let position = self.layers.checked_mul(self.kv_heads)?.checked_mul(self.head_dim)?.checked_mul(2 * size_of::<f32>())?;
+        position.checked_mul(capacity.checked_next_multiple_of(BLOCK)?)
+    }
+}
+
+impl KvCache {
+    /// An empty cache. In main memory, pages that are never written take no room.
+    pub(crate) fn new(shape: CacheShape, capacity: usize, device: &Device) -> KvCache {
+        let CacheShape { layers, kv_heads, head_dim } = shape;
+        let layer = || {
+            if device::is_cpu(device) {
+                return Layer::Packed(LayerCache::new(kv_heads, head_dim, capacity));
+            }
+            let zeros = || Tensor::zeros([capacity, kv_heads, head_dim], device);
+            Layer::Plain { keys: zeros(), values: zeros() }
+        };
+        KvCache { layers: (0..layers).map(|_| layer()).collect(), len: 0, capacity }
+    }
+
+    /// Positions that are filled.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Counts tokens whose keys and values every layer has written.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub(crate) fn advance(&mut self, tokens: usize) {
+        assert!(self.len + tokens <= self.capacity, "a step never feeds more than its cache has room for");
+        self.len += tokens;
+    }
+
+    pub(super) fn layer(&mut self, index: usize) -> &mut Layer {
+        &mut self.layers[index]
+    }
+}
+
+impl Layer {
+    /// Writes keys and values outside main memory and gives the whole cache.
+    ///
+    /// # Shapes
+    /// `[len, kv_heads, head_dim]` → `[capacity, kv_heads, head_dim]`, keys and values
+    pub(super) fn write(&mut self, start: usize, rows: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
+        let Layer::Plain { keys, values } = self else { unreachable!("attention writes packed caches itself") };
+        let [new_keys, new_values] = rows;
+        let [len, heads, dim] = new_keys.dims();
+        let place = [start..start + len, 0..heads, 0..dim];
+        // Taken out, so that a tensor that nobody else holds is written in place.
+        let device = keys.device();
+        let write = |cached: &mut Tensor<3>, rows: Tensor<3>| {
+            let taken = std::mem::replace(cached, Tensor::empty([1, 1, 1], &device));
+            *cached = taken.slice_assign(place.clone(), rows);
+            cached.clone()
+        };
+        [write(keys, new_keys), write(values, new_values)]
+    }
+}

@@ -1,0 +1,102 @@
+//! How fast a language model runs here, and how near that is to what the memory allows.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::engine::{EngineConfig, StartError, thread_pool};
+use crate::model::{Feed, Model};
+
+/// What to measure.
+#[derive(Debug, Clone, Copy)]
+pub struct SpeedTest {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens to generate, one at a time, from an empty context.
+    pub generate_tokens: usize,
+    /// Bytes to read for the limit that the memory sets.
+    pub read_bytes: usize,
+}
+
+/// One round of measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Speed {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated.
+    pub generated_tokens: usize,
+    /// Tokens of the prompt that a second reads.
+    pub prefill_tokens_per_s: f64,
+    /// Tokens that a second generates.
+    pub decode_tokens_per_s: f64,
+    /// Bytes of weights that one generated token reads.
+    pub weight_bytes: usize,
+    /// Bytes that all threads together read in a second.
+    pub memory_bytes_per_s: f64,
+}
+
+impl Speed {
+    /// The part of the memory's speed that decoding uses. For a model that fits into the processor's cache it can be above 1.
+    pub fn memory_fraction(&self) -> f64 {
+        self.decode_tokens_per_s * self.weight_bytes as f64 / self.memory_bytes_per_s
+    }
+}
+
+impl Model {
+    /// Measures a language model once, with the threads of the configuration.
+    ///
+    /// # Errors
+    /// When there are no threads, or a text that says why this model can't be measured so.
+    pub fn speed(&self, config: &EngineConfig, test: SpeedTest) -> Result<Result<Speed, String>, StartError> {
+        let pool = thread_pool(config)?;
+        if !self.is_language() {
+            return Ok(Err("this is no language model".into()));
+        }
+        let longest = test.prompt_tokens.max(test.generate_tokens);
+        let tokens_max = self.card().tokens_max;
+        if !(1..=tokens_max).contains(&test.prompt_tokens) || !(1..=tokens_max).contains(&test.generate_tokens) {
+            return Ok(Err(format!("{longest} tokens: prompt and generation must be of 1 to {tokens_max}")));
+        }
+        Ok(Ok(pool.install(|| Speed {
+            prompt_tokens: test.prompt_tokens,
+            generated_tokens: test.generate_tokens,
+            prefill_tokens_per_s: self.prefill_speed(test.prompt_tokens),
+            decode_tokens_per_s: self.decode_speed(test.generate_tokens),
+            weight_bytes: self.bytes_per_token(),
+            memory_bytes_per_s: read_speed(test.read_bytes),
+        })))
+    }
+
+    fn prefill_speed(&self, tokens: usize) -> f64 {
+        let vocabulary = u32::try_from(self.vocabulary()).unwrap_or(u32::MAX);
+        // Spread over the vocabulary, so that rows of the embedding are not in the cache.
+        let ids: Vec<u32> = (0u32..).take(tokens).map(|i| i.wrapping_mul(2_654_435_761) % vocabulary).collect();
+        let mut cache = self.new_cache(tokens);
+        let start = Instant::now();
+        self.step(&mut [Feed { ids: &ids, cache: &mut cache, logits_after: vec![tokens - 1] }]);
+        tokens as f64 / start.elapsed().as_secs_f64()
+    }
+
+    fn decode_speed(&self, tokens: usize) -> f64 {
+        let mut cache = self.new_cache(tokens);
+        let mut next = 1;
+        let start = Instant::now();
+        for _ in 0..tokens {
+            let logits = self.step(&mut [Feed { ids: &[next], cache: &mut cache, logits_after: vec![0] }]);
+            next = crate::model::likeliest(&logits);
+        }
+        tokens as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+/// Bytes a second that all threads of the current pool read from memory.
+fn read_speed(bytes: usize) -> f64 {
+    use rayon::prelude::*;
+    let numbers = vec![1u64; (bytes / size_of::<u64>()).max(1)];
+    let part = numbers.len().div_ceil(rayon::current_num_threads());
+    let start = Instant::now();
+    let sum: u64 = numbers.par_chunks(part).map(|part| part.iter().fold(0, |sum: u64, number| sum.wrapping_add(*number))).sum();
+    let seconds = start.elapsed().as_secs_f64();
+    std::hint::black_box(sum);
+    (numbers.len() * size_of::<u64>()) as f64 / seconds
+}

@@ -1,0 +1,68 @@
+//! A sequence in the queue: tokens that a language model has yet to be fed, and who reads the logits after them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::engine::JobError;
+use crate::model::{Feed, Model};
+use crate::nn::KvCache;
+
+/// Who reads a sequence's logits, and says how it goes on.
+pub(crate) trait Reader: Send {
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+
+    /// Takes the logits after the last token that was fed. Gives the next token to feed, or none at the end.
+    fn read(&mut self, logits: &[f32]) -> Option<u32>;
+
+    /// Tells that the sequence can't go on.
+    fn fail(self: Box<Self>, error: JobError);
+}
+
+/// Tokens on their way through a language model.
+pub(crate) struct Sequence {
+    pub(super) model: Arc<Model>,
+    pub(super) reader: Box<dyn Reader>,
+    /// What it takes from the budget for caches.
+    pub(super) cache_bytes: usize,
+    cache: KvCache,
+    ids: Vec<u32>,
+    fed: usize,
+}
+
+impl Sequence {
+    /// A sequence that begins with these tokens and may grow to `capacity`. It costs memory as it is fed.
+    pub(crate) fn new(model: Arc<Model>, ids: Vec<u32>, capacity: usize, reader: Box<dyn Reader>) -> Sequence {
+        let cache_bytes = model.cache_bytes(capacity);
+        let cache = model.new_cache(capacity);
+        Sequence { model, reader, cache_bytes, cache, ids, fed: 0 }
+    }
+
+    /// Tokens that have yet to be fed.
+    pub(super) fn left(&self) -> usize {
+        self.ids.len() - self.fed
+    }
+
+    /// The next tokens for a step; logits are wanted after the last of all.
+    pub(super) fn feed(&mut self, tokens: usize) -> Feed<'_> {
+        let part: Range<usize> = self.fed..self.fed + tokens;
+        self.fed = part.end;
+        let is_last = part.end == self.ids.len();
+        let logits_after = if is_last { vec![tokens - 1] } else { Vec::new() };
+        Feed { ids: &self.ids[part], cache: &mut self.cache, logits_after }
+    }
+
+    /// Whether its reader picked a token just now that the schedule doesn't know of.
+    pub(super) fn is_new_token(&self) -> bool {
+        self.fed == 0 && self.left() == 1
+    }
+
+    /// Has the reader take the logits after all that was fed; says whether it goes on.
+    pub(super) fn read(&mut self, logits: &[f32]) -> bool {
+        let next = self.reader.read(logits);
+        self.ids.clear();
+        self.ids.extend(next);
+        self.fed = 0;
+        next.is_some()
+    }
+}
