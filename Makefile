@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench peers test-wgpu check-gpu test-openai
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,8 +17,8 @@ components: ## Builds the bundled components (first time about a minute; install
 guests: ## Builds the components that only tests use
 	scripts/components.sh tests/guests/*
 
-models: build ## Pulls the embedding model (90 MB, once)
-	$(TESSERA) pull all-minilm-l6-v2
+models: build ## Pulls the models of the demo: embeddings and chat (180 MB, once)
+	$(TESSERA) pull all-minilm-l6-v2 smollm2-135m-instruct
 
 demo: ## From nothing to a served answer: builds all, pulls the model, asks for an embedding, keeps serving
 	scripts/demo.sh
@@ -39,6 +39,10 @@ fmt: ## Formats the code
 
 bench: build guests components models ## Prints ratios against peers (`make peers` installs them; 6 GB)
 	$(CARGO_TARGET_DIR)/release/bench
+
+bench-llm: build ## Prints decode and prefill speed against llama.cpp, same files and threads (`make peers` builds it)
+	$(TESSERA) pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+	$(CARGO_TARGET_DIR)/release/bench llm
 
 peers: ## Installs the peers of the benches in a Python environment of their own
 	benches/peers/setup.sh

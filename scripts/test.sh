@@ -11,8 +11,9 @@ cargo build --release --locked
 cargo test --release --locked --no-run
 echo "== components and test guests"
 scripts/components.sh components/* tests/guests/*
-echo "== the model (90 MB, once)"
-"$CARGO_TARGET_DIR/release/tessera" pull all-minilm-l6-v2
+echo "== the models and vocabularies (300 MB, once)"
+"$CARGO_TARGET_DIR/release/tessera" pull all-minilm-l6-v2 smollm2-135m-instruct
+scripts/vocabularies.sh
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

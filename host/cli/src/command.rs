@@ -1,5 +1,7 @@
 //! The verbs.
 
+pub(crate) mod bench;
+pub(crate) mod chat;
 pub(crate) mod doctor;
 pub(crate) mod model;
 pub(crate) mod pull;

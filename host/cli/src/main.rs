@@ -28,6 +28,10 @@ enum Command {
     Serve(command::serve::Args),
     /// Fetch a model and verify it; without a name, list the known ones.
     Pull(command::pull::Args),
+    /// Talk with a model in the terminal.
+    Chat(command::chat::Args),
+    /// Measure how fast a language model runs here.
+    Bench(command::bench::Args),
     /// Look at a model, or run it on raw inputs.
     #[command(subcommand)]
     Model(command::model::Command),
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => command::serve::run(args),
         Command::Pull(args) => command::pull::run(args),
+        Command::Chat(args) => command::chat::run(args),
+        Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
         Command::Doctor(args) => command::doctor::run(args),
     };

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use engine::{DeviceSpec, Model};
+use anyhow::Context;
+use engine::{DeviceSpec, Message, Model, Prompting, TokenizeInput};
 use serde_json::{Value, json};
 
 /// What to do with a model.
@@ -15,6 +16,13 @@ pub(crate) enum Command {
     Embed(Inputs),
     /// Its classifier's raw outputs for the given inputs, as JSON.
     Score(Inputs),
+    /// A language model's logits at the first and the last of some ids, what it goes on with greedily, and the logits after
+    /// that, as JSON.
+    Logits(Logits),
+    /// The token ids of a text, or the text of token ids, as JSON.
+    Tokenize(Tokenize),
+    /// A conversation as the model's chat template writes it.
+    Template(Template),
 }
 
 /// Which model, and where.
@@ -53,6 +61,59 @@ pub(crate) struct Inputs {
     text: Vec<String>,
 }
 
+/// Options of `logits`.
+#[derive(clap::Args)]
+pub(crate) struct Logits {
+    #[command(flatten)]
+    which: Which,
+    /// Token ids, as 1,2,3.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids)]
+    ids: Ids,
+    /// Go on with so many of the likeliest ids.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    greedy: usize,
+    /// Feed so many tokens a step; without it the ids at once.
+    #[arg(long, value_name = "N")]
+    chunk: Option<usize>,
+    /// Run these in the same batch: a JSON file with a list of lists of ids, or with `input_ids`.
+    #[arg(long, value_name = "FILE")]
+    batch_with: Option<PathBuf>,
+}
+
+/// Options of `tokenize`.
+#[derive(clap::Args)]
+pub(crate) struct Tokenize {
+    #[command(flatten)]
+    which: Which,
+    /// The text; standard input without it.
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    text: Option<String>,
+    /// Add the tokens that the model wants around a text.
+    #[arg(long)]
+    special: bool,
+    /// Token ids to turn into text.
+    #[arg(long, value_name = "IDS", value_parser = parse_ids)]
+    ids: Option<Ids>,
+}
+
+/// Options of `template`.
+#[derive(clap::Args)]
+pub(crate) struct Template {
+    #[command(flatten)]
+    which: Which,
+    /// A message, as user=Hello. Repeat it for a conversation.
+    #[arg(long, value_name = "ROLE=TEXT", value_parser = parse_message, required = true)]
+    message: Vec<Message>,
+    /// End after the last message, without the words that make the model answer.
+    #[arg(long)]
+    no_reply: bool,
+}
+
+fn parse_message(text: &str) -> Result<Message, String> {
+    let parts = text.split_once('=').ok_or("a message is ROLE=TEXT, as user=Hello");
+    parts.map(|(role, content)| Message { role: role.into(), content: content.into() }).map_err(String::from)
+}
+
 /// Token ids of one input.
 #[derive(Clone)]
 struct Ids(Vec<u32>);
@@ -78,7 +139,47 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             let logits = model.score_ids(&inputs).map_err(anyhow::Error::msg)?;
             print(&json!({"kind": "sequence-classification", "input_ids": inputs, "logits": logits}))
         }
+        Command::Logits(options) => logits(options),
+        Command::Tokenize(options) => tokenize(options),
+        Command::Template(options) => {
+            let prompting = if options.no_reply { Prompting::Nothing } else { Prompting::Reply };
+            let text = options.which.open()?.render(&options.message, prompting)?;
+            std::io::stdout().write_all(text.as_bytes())?;
+            Ok(())
+        }
     }
+}
+
+fn logits(options: Logits) -> anyhow::Result<()> {
+    let model = options.which.open()?;
+    let mut inputs = vec![options.ids.0];
+    if let Some(file) = &options.batch_with {
+        inputs.extend(read_batch(file).with_context(|| file.display().to_string())?);
+    }
+    let chunk = options.chunk.unwrap_or(usize::MAX);
+    let reports = model.greedy(&inputs, options.greedy, chunk).map_err(anyhow::Error::msg)?;
+    print(&serde_json::to_value(reports.first())?)
+}
+
+/// Lists of ids: bare, or as `expected.json` has them.
+fn read_batch(file: &Path) -> anyhow::Result<Vec<Vec<u32>>> {
+    let value: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let ids = value.get("input_ids").unwrap_or(&value);
+    let one = || Ok(vec![serde_json::from_value(ids.clone())?]);
+    serde_json::from_value(ids.clone()).or_else(|_: serde_json::Error| one())
+}
+
+fn tokenize(options: Tokenize) -> anyhow::Result<()> {
+    let model = options.which.open()?;
+    if let Some(Ids(ids)) = options.ids {
+        return print(&json!({"ids": ids, "text": model.text(&ids)?}));
+    }
+    let text = match options.text {
+        Some(text) => text,
+        None => std::io::read_to_string(std::io::stdin())?,
+    };
+    let ids = model.prompt_ids(&TokenizeInput::Text { text, special: options.special })?;
+    print(&json!({"ids": ids}))
 }
 
 fn inspect(options: &Inspect) -> anyhow::Result<()> {
@@ -112,23 +213,26 @@ fn print(value: &Value) -> anyhow::Result<()> {
 }
 
 impl Which {
-    /// A path as it is given, or a name in the models folder.
     fn path(&self) -> anyhow::Result<PathBuf> {
-        let named = self.models.join(&self.model);
-        let given = Path::new(&self.model);
-        [given, &named].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
-            anyhow::anyhow!(
-                "there is no model `{}`, neither here nor in {}: `tessera pull` lists known ones",
-                self.model,
-                self.models.display()
-            )
-        })
+        find(&self.model, &self.models)
     }
 
-    fn open(&self) -> anyhow::Result<Model> {
-        let device: DeviceSpec = self.device.parse()?;
-        Ok(Model::open(&self.path()?, device)?)
+    pub(super) fn open(&self) -> anyhow::Result<Model> {
+        Ok(Model::open(&self.path()?, self.device()?)?)
     }
+
+    pub(super) fn device(&self) -> anyhow::Result<DeviceSpec> {
+        Ok(self.device.parse()?)
+    }
+}
+
+/// A path as it is given, or a name in the models folder.
+pub(super) fn find(model: &str, models: &Path) -> anyhow::Result<PathBuf> {
+    let named = models.join(model);
+    let given = Path::new(model);
+    [given, &named].into_iter().find(|path| path.exists()).map(Path::to_path_buf).with_context(|| {
+        format!("there is no model `{model}`, neither here nor in {}: `tessera pull` lists known ones", models.display())
+    })
 }
 
 impl Inputs {
