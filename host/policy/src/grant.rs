@@ -2,11 +2,25 @@
 
 pub(crate) mod config;
 pub(crate) mod embed;
+pub(crate) mod generate;
 pub(crate) mod log;
+pub(crate) mod nn;
 pub(crate) mod rerank;
 pub(crate) mod routes;
+pub(crate) mod tokenize;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{ModelName, PolicyFile};
+
+/// Section of a capability that runs models: which of them a component may use for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsGrant {
+    /// At least one model by its registry name, or the section grants nothing; the first is the one used when a component names
+    /// none.
+    pub models: Vec<ModelName>,
+}
 
 impl PolicyFile {
     /// Whether there is a section for a capability, by its WIT name.
@@ -14,8 +28,11 @@ impl PolicyFile {
         match capability {
             "config" => self.config.is_some(),
             "embed" => self.embed.is_some(),
+            "generate" => self.generate.is_some(),
             "log" => self.log.is_some(),
+            "nn" => self.nn.is_some(),
             "rerank" => self.rerank.is_some(),
+            "tokenize" => self.tokenize.is_some(),
             _ => false,
         }
     }
@@ -25,8 +42,11 @@ impl PolicyFile {
         match capability {
             "config" => config::LINES,
             "embed" => embed::LINES,
+            "generate" => generate::LINES,
             "log" => log::LINES,
+            "nn" => nn::LINES,
             "rerank" => rerank::LINES,
+            "tokenize" => tokenize::LINES,
             _ => "# this version of tessera has no such capability",
         }
     }
@@ -36,8 +56,11 @@ impl PolicyFile {
         let wants = |name: &str| wanted.iter().any(|want| want == name);
         self.config = self.config.filter(|_| wants("config"));
         self.embed = self.embed.filter(|_| wants("embed"));
+        self.generate = self.generate.filter(|_| wants("generate"));
         self.log = self.log.filter(|_| wants("log"));
+        self.nn = self.nn.filter(|_| wants("nn"));
         self.rerank = self.rerank.filter(|_| wants("rerank"));
+        self.tokenize = self.tokenize.filter(|_| wants("tokenize"));
         self
     }
 }
@@ -57,10 +80,11 @@ pub struct Denial {
 /// The model to use: the one asked for if it is in the list, or else the list's first.
 fn choose_model(
     capability: &'static str,
-    models: &[ModelName],
+    grant: Option<&ModelsGrant>,
     asked: Option<&str>,
     policy_file: &str,
 ) -> Result<ModelName, Denial> {
+    let models = grant.map_or(&[][..], |grant| &grant.models);
     let found = match asked {
         Some(asked) => models.iter().find(|model| model.as_str() == asked),
         None => models.first(),

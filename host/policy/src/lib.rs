@@ -17,15 +17,13 @@ mod snapshot;
 
 pub use caller::{Caller, Tenant};
 pub use grant::{
-    Denial,
+    Denial, ModelsGrant,
     config::ConfigGrant,
-    embed::EmbedGrant,
     log::{Level, LogGrant},
-    rerank::RerankGrant,
     routes::RoutesGrant,
 };
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError};
-pub use permit::{Embed, Permit, Rerank};
+pub use permit::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
 pub use route::{Method, Route, RouteError};
 pub use snapshot::{LoadError, PolicyFile, Snapshot};

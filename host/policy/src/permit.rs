@@ -12,6 +12,11 @@ impl<Action> Permit<Action> {
         Permit(action)
     }
 
+    /// What it permits, to look at.
+    pub fn action(&self) -> &Action {
+        &self.0
+    }
+
     /// Uses the permit up and gives what it permits.
     pub fn redeem(self) -> Action {
         self.0
@@ -28,6 +33,27 @@ pub struct Embed {
 /// Reranking with one model.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rerank {
+    /// The model that was granted.
+    pub model: ModelName,
+}
+
+/// Generating text with one model.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Generate {
+    /// The model that was granted.
+    pub model: ModelName,
+}
+
+/// Turning text into the tokens of one model, and back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tokenize {
+    /// The model that was granted.
+    pub model: ModelName,
+}
+
+/// Running one model on tensors.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Nn {
     /// The model that was granted.
     pub model: ModelName,
 }

@@ -21,15 +21,24 @@ pub struct PolicyFile {
     /// `[config]`, see [`ConfigGrant`](crate::ConfigGrant).
     #[serde(default)]
     pub config: Option<crate::ConfigGrant>,
-    /// `[embed]`, see [`EmbedGrant`](crate::EmbedGrant).
+    /// `[embed]`, see [`ModelsGrant`](crate::ModelsGrant).
     #[serde(default)]
-    pub embed: Option<crate::EmbedGrant>,
+    pub embed: Option<crate::ModelsGrant>,
+    /// `[generate]`, see [`ModelsGrant`](crate::ModelsGrant).
+    #[serde(default)]
+    pub generate: Option<crate::ModelsGrant>,
     /// `[log]`, see [`LogGrant`](crate::LogGrant).
     #[serde(default)]
     pub log: Option<crate::LogGrant>,
-    /// `[rerank]`, see [`RerankGrant`](crate::RerankGrant).
+    /// `[nn]`, see [`ModelsGrant`](crate::ModelsGrant).
     #[serde(default)]
-    pub rerank: Option<crate::RerankGrant>,
+    pub nn: Option<crate::ModelsGrant>,
+    /// `[rerank]`, see [`ModelsGrant`](crate::ModelsGrant).
+    #[serde(default)]
+    pub rerank: Option<crate::ModelsGrant>,
+    /// `[tokenize]`, see [`ModelsGrant`](crate::ModelsGrant).
+    #[serde(default)]
+    pub tokenize: Option<crate::ModelsGrant>,
 }
 
 /// What one component may do: immutable, shared by every call that began under it.
@@ -160,7 +169,23 @@ mod tests {
 
     #[test]
     fn a_grant_for_one_capability_is_none_for_another() {
-        assert!(snapshot(EMBED, &["embed", "rerank"]).rerank(Some("a")).is_err());
+        let policy = snapshot(EMBED, &["embed", "generate", "nn", "rerank", "tokenize"]);
+        assert!(policy.rerank(Some("a")).is_err());
+        assert!(policy.generate(Some("a")).is_err());
+        assert!(policy.tokenize(Some("a")).is_err());
+        assert!(policy.nn("a").is_err());
+    }
+
+    #[test]
+    fn each_capability_that_runs_models_has_a_list_of_its_own() {
+        let text = "schema = 1\n[generate]\nmodels = [\"g\"]\n[tokenize]\nmodels = [\"t\"]\n[nn]\nmodels = [\"n\"]";
+        let policy = snapshot(text, &["generate", "nn", "tokenize"]);
+        assert_eq!(policy.generate(None).expect("granted").redeem().model.as_str(), "g");
+        assert_eq!(policy.tokenize(Some("t")).expect("granted").redeem().model.as_str(), "t");
+        assert_eq!(policy.nn("n").expect("granted").redeem().model.as_str(), "n");
+        for denial in [policy.generate(Some("t")).err(), policy.tokenize(Some("n")).err(), policy.nn("g").err()] {
+            assert!(denial.expect("not granted").remedy.contains("models` in policies/chat.toml"));
+        }
     }
 
     #[test]
