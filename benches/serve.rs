@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::{EmbedJob, Embeddings, ModelCard, RerankJob, Scores, Stats, Usage};
+use engine::{
+    EmbedJob, Embeddings, Forward, GenerateJob, Generation, ModelCard, RerankJob, Scores, Stats, TokenizeInput, Usage,
+};
 use futures::future::{BoxFuture, FutureExt};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
-use policy::{Embed, Permit, Rerank};
+use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
 use tests::{FakeInference, Setup};
 use tokio::net::TcpListener;
@@ -88,5 +90,21 @@ impl Inference for Instant {
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         self.0.rerank(permit, job)
+    }
+
+    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
+        self.0.generate(permit, job)
+    }
+
+    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
+        self.0.tokenize(permit, input)
+    }
+
+    fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {
+        self.0.detokenize(permit, ids)
+    }
+
+    fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>> {
+        self.0.forward(permit, inputs)
     }
 }

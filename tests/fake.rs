@@ -3,23 +3,41 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::{EmbedJob, Embeddings, JobError, ModelCard, ModelTask, RerankJob, Scores, Stats, Usage};
+use engine::{
+    EmbedJob, Embeddings, FinishReason, Forward, GenerateEvent, GenerateJob, GeneratePrompt, Generation, GenerationSender,
+    JobError, Logprob, ModelCard, ModelTask, Outcome, Outputs, Piece, RerankJob, Scores, Stats, TokenLogprobs, TokenizeInput,
+    Usage,
+};
 use futures::future::{BoxFuture, FutureExt};
-use policy::{Embed, Permit, Rerank};
+use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
 use tokio::sync::Semaphore;
 
 /// How long [`FakeInference::wait_for`] waits before it gives up: only a failing test takes as long.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Vectors of three numbers: the input's length, its place in the job, and 1. Scores are the documents' lengths.
+/// Vectors of three numbers: the input's length, its place in the job, and 1. Scores are the documents' lengths. Generated text
+/// is the script's pieces, or else the prompt word by word. A token is a byte. A forward pass gives each token's id and place;
+/// of the model `other`, which is a language model, the sum of ids and their count.
 #[derive(Debug, Default)]
 pub struct FakeInference {
     failure: Option<JobError>,
+    script: Option<Vec<String>>,
+    /// What happens after the pieces instead of an end.
+    breakdown: Option<JobError>,
+    shared: Arc<Shared>,
+}
+
+/// What jobs hold that outlive their call.
+#[derive(Debug, Default)]
+struct Shared {
     gate: Option<Semaphore>,
     counts: Mutex<Counts>,
     changed: Condvar,
 }
+
+/// Pieces that a generation holds that nobody has read.
+const PIECES_WAITING_MAX: usize = 4;
 
 /// What a fake engine has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,14 +46,31 @@ pub struct Counts {
     pub jobs: usize,
     /// Jobs that wait for their answer now.
     pub inside: usize,
-    /// Jobs that were dropped before their answer.
+    /// Jobs that were dropped before their answer, and generations before their end.
     pub dropped: usize,
+    /// Pieces of text that were generated.
+    pub pieces: usize,
 }
 
 impl FakeInference {
-    /// One whose jobs wait until [`release`](Self::release).
+    /// One whose jobs, and every piece and the end of a generation, wait until [`release`](Self::release).
     pub fn gated() -> Arc<FakeInference> {
-        Arc::new(FakeInference { gate: Some(Semaphore::new(0)), ..FakeInference::default() })
+        Arc::new(FakeInference::default().behind_a_gate())
+    }
+
+    /// One that generates these pieces.
+    pub fn scripted<S: Into<String>>(pieces: impl IntoIterator<Item = S>) -> FakeInference {
+        FakeInference { script: Some(pieces.into_iter().map(Into::into).collect()), ..FakeInference::default() }
+    }
+
+    /// The same, behind a gate as [`gated`](Self::gated).
+    pub fn behind_a_gate(self) -> FakeInference {
+        FakeInference { shared: Arc::new(Shared { gate: Some(Semaphore::new(0)), ..Shared::default() }), ..self }
+    }
+
+    /// The same, but its generations fail after their pieces.
+    pub fn breaking(self, failure: JobError) -> FakeInference {
+        FakeInference { breakdown: Some(failure), ..self }
     }
 
     /// One that answers every job with an error.
@@ -43,14 +78,14 @@ impl FakeInference {
         Arc::new(FakeInference { failure: Some(failure), ..FakeInference::default() })
     }
 
-    /// Lets so many jobs finish.
+    /// Lets so many jobs finish, or a generation make so many pieces; its end counts as one.
     pub fn release(&self, jobs: usize) {
-        self.gate.as_ref().expect("a gated fake").add_permits(jobs);
+        self.shared.gate.as_ref().expect("a gated fake").add_permits(jobs);
     }
 
     /// What it has seen until now.
     pub fn counts(&self) -> Counts {
-        *self.lock()
+        *self.shared.lock()
     }
 
     /// Waits until the counts are as wanted.
@@ -58,18 +93,45 @@ impl FakeInference {
     /// # Panics
     /// When they don't get there in [`WAIT_MAX`].
     pub fn wait_for(&self, wanted: impl Fn(&Counts) -> bool) {
-        let waited = self.changed.wait_timeout_while(self.lock(), WAIT_MAX, |counts| !wanted(counts));
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), WAIT_MAX, |counts| !wanted(counts));
         let (counts, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "the fake engine never got there; it saw {:?}", *counts);
     }
 
     async fn work<T>(&self, answer: T) -> Result<T, InferenceError> {
-        let mut job = Job::enter(self);
+        let mut job = Job::enter(self.shared.clone());
+        self.shared.pass().await;
+        job.is_done = true;
+        self.failure.clone().map_or(Ok(answer), Err)
+    }
+
+    fn pieces(&self, job: &GenerateJob) -> Vec<Piece> {
+        let prompt = match &job.prompt {
+            GeneratePrompt::Text(text) => text.clone(),
+            GeneratePrompt::Ids(ids) => ids.iter().map(|id| format!("{id} ")).collect(),
+            GeneratePrompt::Chat(messages) => messages.last().map(|last| last.content.clone()).unwrap_or_default(),
+        };
+        let words = || prompt.split_inclusive(' ').map(String::from).collect();
+        let texts = self.script.clone().unwrap_or_else(words);
+        texts.into_iter().take(job.tokens_max.unwrap_or(usize::MAX)).map(|text| piece(text, job.logprobs)).collect()
+    }
+}
+
+/// A piece of one token, with so many alternatives.
+fn piece(text: String, alternatives: Option<usize>) -> Piece {
+    let logprob = |text: &str, place: usize| Logprob { id: 7, bytes: text.into(), logprob: -0.5 - place as f32 };
+    let token = |top: usize| TokenLogprobs {
+        token: logprob(&text, 0),
+        top: (0..top).map(|place| logprob(&format!("{text}{place}"), place)).collect(),
+    };
+    Piece { tokens: alternatives.map(token).into_iter().collect(), text }
+}
+
+impl Shared {
+    async fn pass(&self) {
         if let Some(gate) = &self.gate {
             gate.acquire().await.expect("the gate is never closed").forget();
         }
-        job.is_done = true;
-        self.failure.clone().map_or(Ok(answer), Err)
     }
 
     fn change(&self, change: impl FnOnce(&mut Counts)) {
@@ -80,27 +142,47 @@ impl FakeInference {
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Counts a job in, and out when it is dropped.
-struct Job<'a> {
-    fake: &'a FakeInference,
-    is_done: bool,
-}
-
-impl<'a> Job<'a> {
-    fn enter(fake: &'a FakeInference) -> Job<'a> {
-        fake.change(|counts| {
-            counts.jobs += 1;
-            counts.inside += 1;
-        });
-        Job { fake, is_done: false }
+    /// What the device does for a generation: piece after piece, until nobody reads any more.
+    async fn generate(self: Arc<Self>, pieces: Vec<Piece>, end: Result<GenerateEvent, JobError>, sender: GenerationSender) {
+        let mut job = Job::enter(self.clone());
+        let work = async {
+            for piece in pieces {
+                self.pass().await;
+                if sender.send(Ok(GenerateEvent::Piece(piece))).await.is_err() {
+                    return false;
+                }
+                self.change(|counts| counts.pieces += 1);
+            }
+            self.pass().await;
+            sender.send(end).await.is_ok()
+        };
+        job.is_done = tokio::select! {
+            is_done = work => is_done,
+            () = sender.closed() => false,
+        };
     }
 }
 
-impl Drop for Job<'_> {
+/// Counts a job in, and out when it is dropped.
+struct Job {
+    shared: Arc<Shared>,
+    is_done: bool,
+}
+
+impl Job {
+    fn enter(shared: Arc<Shared>) -> Job {
+        shared.change(|counts| {
+            counts.jobs += 1;
+            counts.inside += 1;
+        });
+        Job { shared, is_done: false }
+    }
+}
+
+impl Drop for Job {
     fn drop(&mut self) {
-        self.fake.change(|counts| {
+        self.shared.change(|counts| {
             counts.inside -= 1;
             counts.dropped += usize::from(!self.is_done);
         });
@@ -123,7 +205,7 @@ impl Inference for FakeInference {
             tokens_max: 256,
             labels: 0,
             prompts: Vec::new(),
-            chat: false,
+            chat: true,
         };
         vec![card("fake"), card("other")]
     }
@@ -147,5 +229,50 @@ impl Inference for FakeInference {
         let values = job.documents.iter().map(|document| document.len() as f32).collect();
         let usage = usage(job.documents.len());
         self.work(Scores { model: permit.redeem().model.into(), values, usage }).boxed()
+    }
+
+    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
+        let pieces = self.pieces(&job);
+        let reason = match job.tokens_max {
+            Some(tokens_max) if pieces.len() == tokens_max => FinishReason::Length,
+            _ => FinishReason::Stop,
+        };
+        let generated_tokens = u32::try_from(pieces.len()).expect("a short script");
+        let outcome = Outcome { reason, prompt_tokens: 5, generated_tokens };
+        let end = self.breakdown.clone().map_or(Ok(GenerateEvent::Done(outcome)), Err);
+        async move {
+            self.failure.clone().map_or(Ok(()), Err)?;
+            let (sender, generation) = Generation::channel(permit.redeem().model.into(), PIECES_WAITING_MAX);
+            tokio::spawn(self.shared.clone().generate(pieces, end, sender));
+            Ok(generation)
+        }
+        .boxed()
+    }
+
+    fn tokenize(&self, _permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
+        let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<u32>>();
+        let ids = match input {
+            TokenizeInput::Text { text, special: false } => bytes(&text),
+            TokenizeInput::Text { text, special: true } => [vec![1], bytes(&text), vec![2]].concat(),
+            TokenizeInput::Chat(messages) => {
+                messages.iter().flat_map(|message| bytes(&format!("<{}>{}", message.role, message.content))).collect()
+            }
+        };
+        self.work(ids).boxed()
+    }
+
+    fn detokenize(&self, _permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {
+        let bytes: Vec<u8> = ids.iter().map(|id| u8::try_from(*id).unwrap_or(b'?')).collect();
+        self.work(String::from_utf8_lossy(&bytes).into_owned()).boxed()
+    }
+
+    fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>> {
+        let is_language_model = permit.redeem().model.as_str() == "other";
+        let values = |ids: &Vec<u32>| match is_language_model {
+            true => vec![ids.iter().sum::<u32>() as f32, ids.len() as f32],
+            false => ids.iter().enumerate().flat_map(|(place, id)| [*id as f32, place as f32]).collect(),
+        };
+        let outputs = if is_language_model { Outputs::Logits } else { Outputs::Hidden };
+        self.work(Forward { outputs, width: 2, values: inputs.iter().map(values).collect() }).boxed()
     }
 }

@@ -6,9 +6,12 @@
 mod capability {
     mod config;
     mod embed;
+    mod generate;
     mod handler;
     mod log;
+    mod nn;
     mod rerank;
+    mod tokenize;
 }
 mod cases;
 mod component;

@@ -21,6 +21,9 @@ pub struct Setup {
     pub config: ServerConfig,
 }
 
+/// The policy of the guest `nn` on the one real server.
+const NN: &str = "schema = 1\n[nn]\nmodels = [\"all-minilm-l6-v2\"]\n";
+
 /// A running server. Dropping it shuts it down.
 pub struct TestServer {
     /// Where it listens.
@@ -144,7 +147,13 @@ impl TestServer {
             let engine = Engine::start(&config).expect("the engine starts");
             let names: Vec<&str> = engine.models().map(|card| card.name.as_str()).collect();
             assert!(names.contains(&"all-minilm-l6-v2"), "run `make models` first: {names:?}");
-            Setup::new(Arc::new(engine)).bundled("embeddings").bundled("reranking").start()
+            Setup::new(Arc::new(engine))
+                .bundled("embeddings")
+                .bundled("reranking")
+                
+                .guest("nn")
+                .policy("nn", NN)
+                .start()
         })
     }
 

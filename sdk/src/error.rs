@@ -84,6 +84,23 @@ impl Error {
         &self.headers
     }
 
+    /// The body of the response: OpenAI's shape, as JSON.
+    pub fn body(&self) -> String {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            error: Fields<'a>,
+        }
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            message: &'a str,
+            r#type: &'static str,
+            param: Option<&'a str>,
+            code: &'a str,
+        }
+        let fields = Fields { message: &self.message, r#type: self.kind(), param: self.param.as_deref(), code: &self.code };
+        serde_json::to_string(&Envelope { error: fields }).expect("strings make good JSON")
+    }
+
     /// What OpenAI calls the type: the class of error that clients tell apart.
     pub fn kind(&self) -> &'static str {
         match (self.status, self.code.as_ref()) {
@@ -118,6 +135,7 @@ impl From<inference::Error> for Error {
             ErrorCode::Overloaded => (429, "overloaded"),
             ErrorCode::Deadline => (504, "deadline_exceeded"),
             ErrorCode::Internal => (500, "internal_error"),
+            ErrorCode::Cancelled => (500, "cancelled"),
         };
         let mapped = Self::new(status, code, error.message);
         match error.code {
@@ -130,19 +148,7 @@ impl From<inference::Error> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Envelope<'a> {
-            error: Fields<'a>,
-        }
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            message: &'a str,
-            r#type: &'static str,
-            param: Option<&'a str>,
-            code: &'a str,
-        }
-        let fields = Fields { message: &self.message, r#type: self.kind(), param: self.param.as_deref(), code: &self.code };
-        let mut response = Response::json(self.status, &Envelope { error: fields });
+        let mut response = Response::new(self.status, "application/json", self.body());
         for (name, value) in self.headers {
             response = response.with_header(name, value);
         }
@@ -170,6 +176,7 @@ mod tests {
             (ErrorCode::Overloaded, 429, "overloaded", "rate_limit_error"),
             (ErrorCode::Deadline, 504, "deadline_exceeded", "server_error"),
             (ErrorCode::Internal, 500, "internal_error", "server_error"),
+            (ErrorCode::Cancelled, 500, "cancelled", "server_error"),
         ];
         for (host, status, code, kind) in cases {
             let error = Error::from(inference::Error { code: host, message: "why".into() });

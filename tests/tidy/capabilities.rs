@@ -6,11 +6,15 @@ use super::{Offence, assert_caught, assert_tidy, docs, wit};
 /// Files of a capability `NAME`, and what each of them is for.
 const FILES: [(&str, &str); 5] = [
     ("wit/NAME.wit", "its package"),
+    ("sdk/src/NAME.rs", "its guest side"),
     ("host/policy/src/grant/NAME.rs", "its policy section and checks"),
     ("host/runtime/src/capability/NAME.rs", "its `Host` impl"),
-    ("sdk/src/NAME.rs", "its guest side"),
     ("tests/capability/NAME.rs", "its tests: allow, deny, limit, hostile"),
 ];
+
+/// Capabilities that are standard interfaces of WASI. Others wrote the first two of their files: their WIT lies in `wit/deps/`,
+/// and guests use it as it is.
+const STANDARD: [&str; 1] = ["nn"];
 
 #[test]
 fn every_capability_has_its_six_places() {
@@ -18,28 +22,34 @@ fn every_capability_has_its_six_places() {
 }
 
 #[test]
+fn every_standard_capability_has_the_places_that_are_ours() {
+    assert_tidy(&places(Tree::ours(), &STANDARD.map(String::from), &FILES[2..]));
+}
+
+#[test]
 fn the_runtime_names_the_capabilities_of_world_service() {
     let capabilities = wit::capabilities(Tree::ours()).expect("wit/ resolves");
-    let mut named = runtime::CAPABILITIES;
+    let mut named = runtime::CAPABILITIES.to_vec();
+    named.retain(|name| !STANDARD.contains(name));
     named.sort_unstable();
     assert_eq!(capabilities, named, "wit/service.wit imports the left, host/runtime/src/capability.rs names the right");
 }
 
 fn check(tree: &Tree) -> Vec<Offence> {
-    let names = match wit::capabilities(tree) {
-        Ok(names) => names,
-        Err(offence) => return vec![offence],
-    };
+    wit::capabilities(tree).map_or_else(|offence| vec![offence], |names| places(tree, &names, &FILES))
+}
+
+fn places(tree: &Tree, names: &[String], files: &[(&str, &str)]) -> Vec<Offence> {
     let mut offences = Vec::new();
     for name in names {
-        for (file, what) in FILES.map(|(file, what)| (file.replace("NAME", &name.replace('-', "_")), what)) {
+        for (file, what) in files.iter().map(|(file, what)| (file.replace("NAME", &name.replace('-', "_")), what)) {
             // WIT files keep the dashes of the name.
             let file = if file.ends_with(".wit") { format!("wit/{name}.wit") } else { file };
             if !tree.has(&file) {
                 offences.push(Offence::new(&file, 1, format!("capability `{name}` lacks {what}: add this file")));
             }
         }
-        if docs::sections(tree).iter().all(|section| section.name != name) {
+        if docs::sections(tree).iter().all(|section| section.name != *name) {
             offences.push(Offence::new(docs::POLICIES, 1, format!("capability `{name}` lacks its heading `[{name}]`: add it")));
         }
         if docs::policy_sections(tree).iter().all(|section| *section != name.replace('-', "_")) {

@@ -111,7 +111,11 @@ impl From<inference::Error> for Error {
         let error_type = match error.code {
             ErrorCode::InvalidInput | ErrorCode::TooLong => ErrorType::Validation,
             ErrorCode::Overloaded => ErrorType::Overloaded,
-            ErrorCode::UnknownModel | ErrorCode::Unsupported | ErrorCode::Deadline | ErrorCode::Internal => ErrorType::Backend,
+            ErrorCode::UnknownModel
+            | ErrorCode::Unsupported
+            | ErrorCode::Deadline
+            | ErrorCode::Internal
+            | ErrorCode::Cancelled => ErrorType::Backend,
         };
         Self::new(error_type, error.message)
     }

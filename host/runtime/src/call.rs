@@ -68,6 +68,13 @@ impl Calls {
     pub(crate) fn bind(&mut self, task: GuestTaskId, call: Arc<Call>) {
         self.0.insert(task, call);
     }
+
+    /// The call of an instance that serves one only; none if there are others, so that nobody gets another's rights.
+    pub(crate) fn only(&self) -> Option<Arc<Call>> {
+        let mut calls = self.0.values();
+        let call = calls.next()?;
+        calls.next().is_none().then(|| call.clone())
+    }
 }
 
 /// The call in which a host function runs; none outside any request, as while an instance starts.

@@ -1,15 +1,19 @@
-//! What a guest may call, one file for each WIT package. A host function reads its [`Call`](crate::Call), asks the policy,
+//! What a guest may call, one file for each WIT package; `nn` is standard `wasi:nn`. A host function reads its [`Call`](crate::Call), asks the policy,
 //! and acts on the permit that it gets.
 
 mod config;
 mod embed;
+pub(crate) mod generate;
 pub(crate) mod log;
+pub(crate) mod nn;
 mod rerank;
+mod tokenize;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{JobError, Usage};
+use engine::{JobError, Message, Usage};
+use policy::ModelsGrant;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -19,14 +23,19 @@ use crate::call::{self, Call};
 use crate::sandbox::Ctx;
 
 /// Capabilities that a policy can grant, by WIT name.
-pub const NAMES: [&str; 4] = ["config", "embed", "log", "rerank"];
+pub const NAMES: [&str; 7] = ["config", "embed", "generate", "log", "nn", "rerank", "tokenize"];
 
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::embed::embed::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::generate::generate::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::generate::generate_poll::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::generate::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::log::log::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::rerank::rerank::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    nn::link(linker)?;
+    tessera::tokenize::tokenize::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::inference::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)
 }
 
@@ -47,10 +56,10 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
 }
 
 /// Waits for the engine until the request's deadline, or until its client is gone; then the work is dropped.
-async fn within<T>(call: &Call, work: impl Future<Output = Result<T, JobError>>) -> Result<T, types::Error> {
+async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output = Result<T, E>>) -> Result<T, types::Error> {
     let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
     tokio::select! {
-        result = work => result.map_err(from_job),
+        result = work => result.map_err(Into::into),
         () = tokio::time::sleep_until(call.deadline) => over("the time for this request is over"),
         () = call.gone.cancelled() => over("the client is gone"),
     }
@@ -77,17 +86,31 @@ fn unknown_model(asked: &str) -> types::Error {
     error(types::ErrorCode::UnknownModel, format!("The model `{asked}` does not exist."))
 }
 
-fn from_job(cause: JobError) -> types::Error {
-    let message = cause.to_string();
-    match cause {
-        JobError::UnknownModel(name) => unknown_model(&name),
-        JobError::Unsupported(_) | JobError::NoTokenizer => error(types::ErrorCode::Unsupported, message),
-        JobError::InvalidInput(_) => error(types::ErrorCode::InvalidInput, message),
-        JobError::TooLong { .. } | JobError::ContextOverflow { .. } => error(types::ErrorCode::TooLong, message),
-        JobError::Overloaded | JobError::Stopped => error(types::ErrorCode::Overloaded, message),
-        // The cause is in the log, where the engine wrote it.
-        JobError::Failed(_) => error(types::ErrorCode::Internal, "the model failed on this input".into()),
+impl From<JobError> for types::Error {
+    fn from(cause: JobError) -> types::Error {
+        let message = cause.to_string();
+        match cause {
+            JobError::UnknownModel(name) => unknown_model(&name),
+            JobError::Unsupported(_) | JobError::NoTokenizer => error(types::ErrorCode::Unsupported, message),
+            JobError::InvalidInput(_) => error(types::ErrorCode::InvalidInput, message),
+            JobError::TooLong { .. } | JobError::ContextOverflow { .. } => error(types::ErrorCode::TooLong, message),
+            JobError::Overloaded | JobError::Stopped => error(types::ErrorCode::Overloaded, message),
+            // The cause is in the log, where the engine wrote it.
+            JobError::Failed(_) => error(types::ErrorCode::Internal, "the model failed on this input".into()),
+        }
     }
+}
+
+/// Registry names of the models that a section grants and that are loaded, in the section's order.
+fn granted_models(ctx: &Ctx, grant: Option<&ModelsGrant>) -> Vec<String> {
+    let loaded = ctx.sandbox.inference.models();
+    let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
+    let granted = grant.into_iter().flat_map(|grant| &grant.models);
+    granted.filter(is_loaded).map(|name| name.as_str().into()).collect()
+}
+
+fn messages(conversation: Vec<types::Message>) -> Vec<Message> {
+    conversation.into_iter().map(|types::Message { role, content }| Message { role, content }).collect()
 }
 
 fn usage(usage: Vec<Usage>) -> Vec<types::Usage> {

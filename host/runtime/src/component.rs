@@ -2,6 +2,7 @@
 
 pub(crate) mod compiled;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::bindings::ServicePre;
 use crate::capability;
 use crate::instance::Instances;
 use crate::sandbox::{Ctx, Sandbox};
+
+/// The capability that is a standard interface, `wasi:nn`.
+const NN: &str = "nn";
 
 /// `component.toml`: who a component is and what it wants. Wanting grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +149,8 @@ pub(crate) struct Component {
     pub(crate) pre: GuestPre,
     pub(crate) log: Arc<capability::log::Budget>,
     pub(crate) instances: Instances,
+    /// Whether its host calls block the thread that they are made on.
+    pub(crate) is_blocking: bool,
 }
 
 impl Component {
@@ -170,9 +176,12 @@ impl Component {
         check_declared(&used, &manifest)?;
         check_granted(&used, &manifest, &policy)?;
         let pre = prepare(&code, sandbox)?;
-        let instances = Instances::new(manifest.instance, policy.limits().concurrency_max);
+        let is_blocking = used.iter().any(|name| name == NN);
+        // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
+        let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
+        let instances = Instances::new(reuse, policy.limits().concurrency_max);
         let (policy, sandbox) = (Arc::new(policy), sandbox.clone());
-        Ok(Component { manifest, policy, sandbox, pre, log: Arc::default(), instances })
+        Ok(Component { manifest, policy, sandbox, pre, log: Arc::default(), instances, is_blocking })
     }
 }
 
@@ -194,7 +203,8 @@ pub(crate) fn read_manifest(folder: &Path) -> Result<Manifest, LoadError> {
 /// The capabilities that a component imports. Interfaces that hold only types give no power and are left out.
 fn capabilities(code: &wasmtime::component::Component, engine: &wasmtime::Engine) -> Vec<String> {
     let ty = code.component_type();
-    ty.imports(engine).filter_map(|(name, item)| capability_of(name, &item.ty, engine)).collect()
+    let used: BTreeSet<String> = ty.imports(engine).filter_map(|(name, item)| capability_of(name, &item.ty, engine)).collect();
+    used.into_iter().collect()
 }
 
 fn check_declared(used: &[String], manifest: &Manifest) -> Result<(), LoadError> {
@@ -229,9 +239,13 @@ fn join(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The capability that an import uses: `embed` for `tessera:embed/embed@0.1.0`.
+/// The capability that an import uses: `embed` for `tessera:embed/embed@0.1.0`. Of WASI's packages only `wasi:nn` is one.
 fn capability_of(import: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> Option<String> {
-    let package = import.strip_prefix("tessera:")?.split(['/', '@']).next()?;
+    let (namespace, name) = import.split_once(':')?;
+    let package = name.split(['/', '@']).next()?;
+    if !(namespace == "tessera" || namespace == "wasi" && package == NN) {
+        return None;
+    }
     let ComponentItem::ComponentInstance(instance) = item else { return Some(package.into()) };
     let mut items = instance.exports(engine);
     items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_))).then(|| package.into())

@@ -27,6 +27,9 @@ pub struct ServerConfig {
     pub pin_threads: bool,
     /// Instances that may live at one time, all components together.
     pub instances_max: u32,
+    /// Those of them whose host calls block, each on a thread of its own: instances of components that import `wasi:nn`. More
+    /// are answered 503.
+    pub blocking_instances_max: usize,
     /// Connections that may be open at one time; more wait to be accepted.
     pub connections_max: usize,
     /// Time for a client to send its request's head, in milliseconds.
@@ -51,6 +54,7 @@ impl Default for ServerConfig {
             threads: 0,
             pin_threads: true,
             instances_max: 1000,
+            blocking_instances_max: 64,
             connections_max: 10_000,
             header_ms_max: 10_000,
             body_whole_bytes_max: 256 << 10,
@@ -96,6 +100,7 @@ impl ServerConfig {
         }
         let zeros = [
             ("instances_max", self.instances_max == 0),
+            ("blocking_instances_max", self.blocking_instances_max == 0),
             ("connections_max", self.connections_max == 0),
             ("header_ms_max", self.header_ms_max == 0),
             ("epoch_ms", self.epoch_ms == 0),

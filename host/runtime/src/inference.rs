@@ -1,8 +1,11 @@
 //! The engine as capabilities see it. Every method takes a permit and acts on the model inside it.
 
-use engine::{EmbedJob, Embeddings, Engine, JobError, ModelCard, RerankJob, Scores, Stats};
+use engine::{
+    EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard, RerankJob, Scores, Stats,
+    TokenizeInput,
+};
 use futures::future::BoxFuture;
-use policy::{Embed, Permit, Rerank};
+use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
 
 /// Why the engine gave no answer.
 pub type InferenceError = JobError;
@@ -20,6 +23,18 @@ pub trait Inference: Send + Sync + 'static {
 
     /// Reranks with the model of the permit, whatever the job says.
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>>;
+
+    /// Generates with the model of the permit, whatever the job says. Dropping the generation drops its work as well.
+    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>>;
+
+    /// The ids of an input in the vocabulary of the permit's model.
+    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>>;
+
+    /// The text of ids of the permit's model.
+    fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>>;
+
+    /// Runs the model of the permit once on each input's token ids.
+    fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>>;
 }
 
 impl Inference for Engine {
@@ -39,5 +54,23 @@ impl Inference for Engine {
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         let model = permit.redeem().model.into();
         Box::pin(Engine::rerank(self, RerankJob { model, ..job }))
+    }
+
+    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
+        let model = permit.redeem().model.into();
+        Box::pin(Engine::generate(self, GenerateJob { model, ..job }))
+    }
+
+    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
+        Box::pin(async move { Engine::tokenize(self, permit.redeem().model.as_str(), input).await })
+    }
+
+    fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {
+        Box::pin(async move { Engine::detokenize(self, permit.redeem().model.as_str(), ids).await })
+    }
+
+    fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>> {
+        let model = permit.redeem().model.into();
+        Box::pin(Engine::forward(self, ForwardJob { model, inputs }))
     }
 }

@@ -8,13 +8,13 @@ mod guest;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt};
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
@@ -73,7 +73,7 @@ struct Slot {
     tenant: Tenant,
     work: mpsc::UnboundedSender<Work>,
     load: Mutex<Load>,
-    abort: OnceLock<AbortHandle>,
+    abort: AbortHandle,
 }
 
 struct Load {
@@ -203,9 +203,7 @@ impl Drop for Hold {
         self.gone.cancel();
         if self.is_exclusive {
             self.slot.close();
-            if let Some(abort) = self.slot.abort.get() {
-                abort.abort();
-            }
+            self.slot.abort.abort();
         }
     }
 }
@@ -227,7 +225,8 @@ pub(crate) async fn dispatch(
     let mut hold = Hold { slot, gone, is_exclusive, is_done: false };
     match tokio::time::timeout_at(deadline + GRACE, answer).await {
         Ok(Ok(Ok(mut response))) => {
-            response.body_mut().watch(hold, deadline);
+            // A stream, too, may say at its end that the time was over.
+            response.body_mut().watch(hold, deadline + GRACE);
             Ok(response)
         }
         Ok(Ok(Err(fault))) => Err(fault),
@@ -255,10 +254,41 @@ fn place(component: &Arc<Component>, work: Work) -> Arc<Slot> {
 fn start(component: &Arc<Component>, tenant: Tenant, deadline: Instant) -> Arc<Slot> {
     let (work, incoming) = mpsc::unbounded_channel();
     let load = Load { deadlines: [deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
-    let slot = Arc::new(Slot { tenant, work, load: Mutex::new(load), abort: OnceLock::new() });
-    let task = tokio::spawn(live(component.clone(), slot.clone(), incoming));
-    slot.abort.get_or_init(|| task.abort_handle());
+    let (abort, registration) = AbortHandle::new_pair();
+    let slot = Arc::new(Slot { tenant, work, load: Mutex::new(load), abort });
+    if component.is_blocking {
+        start_blocking(component, slot.clone(), incoming, registration);
+    } else {
+        tokio::spawn(Abortable::new(live(component.clone(), slot.clone(), incoming), registration));
+    }
     slot
+}
+
+/// Runs an instance on a thread of its own, where its host calls may block; refuses it where all such threads are in use.
+fn start_blocking(
+    component: &Arc<Component>,
+    slot: Arc<Slot>,
+    mut incoming: mpsc::UnboundedReceiver<Work>,
+    registration: AbortRegistration,
+) {
+    let (component, runtime) = (component.clone(), tokio::runtime::Handle::current());
+    match component.sandbox.blocking.clone().try_acquire_owned() {
+        Ok(thread) => {
+            tokio::task::spawn_blocking(move || {
+                let _thread = thread;
+                runtime.block_on(Abortable::new(live(component, slot, incoming), registration)).ok(); // aborted is an end, too
+            });
+        }
+        Err(_) => {
+            tracing::warn!(component = %component.name(), "every instance that `blocking_instances_max` allows is in use");
+            slot.close();
+            tokio::spawn(async move {
+                if let Some(work) = incoming.recv().await {
+                    drop(work.reply.send(Err(Fault::Busy))); // its owner may be gone
+                }
+            });
+        }
+    }
 }
 
 /// The life of an instance.

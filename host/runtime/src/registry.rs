@@ -12,12 +12,10 @@ use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/v1/models", "/v1/health_check", "/v1/list_service"];
+const HOST_PATHS: [&str; 5] = ["/health", "/ready", "/metrics", "/v1/health_check", "/v1/list_service"];
 
-/// Whether the host answers this path itself.
-pub(crate) fn is_host_path(path: &str) -> bool {
-    HOST_PATHS.contains(&path) || path.starts_with("/v1/models/")
-}
+/// Where models are listed: by the component that has been granted this path, or else by the host.
+const MODELS_PATH: &str = "/v1/models";
 
 /// All components and their routes.
 pub(crate) struct Registry {
@@ -97,6 +95,14 @@ impl Registry {
         self.order.iter().map(|name| &self.components[name])
     }
 
+    /// Whether the host answers this path itself.
+    pub(crate) fn is_host_path(&self, path: &str) -> bool {
+        let is_models = path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_granted =
+            || self.routes.exact.contains_key(path) || self.routes.prefixes.iter().any(|(prefix, _)| prefix == MODELS_PATH);
+        HOST_PATHS.contains(&path) || is_models && !is_granted()
+    }
+
     /// What didn't load.
     pub(crate) fn failures(&self) -> &[(String, LoadError)] {
         &self.failures
@@ -117,7 +123,8 @@ impl Registry {
         if let Some(target) = self.routes.below(path).find(|target| target.takes(method)) {
             return granted(&target.component);
         }
-        let others: Vec<&str> = exact.iter().chain(self.routes.below(path)).map(Target::method_name).collect();
+        let mut others: Vec<&str> = exact.iter().chain(self.routes.below(path)).map(Target::method_name).collect();
+        others.dedup(); // a path and a prefix of it may take the same
         if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
     }
 }
@@ -141,7 +148,7 @@ impl Target {
 impl Routes {
     /// Whose a route is already, wholly or in one method.
     fn owner(&self, route: &Route) -> Option<String> {
-        if !route.is_prefix() && is_host_path(route.path()) {
+        if !route.is_prefix() && HOST_PATHS.contains(&route.path()) {
             return Some("tessera itself".into());
         }
         let targets = match route.is_prefix() {

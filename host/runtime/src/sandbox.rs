@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Limits;
+use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -11,6 +12,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, 
 
 use crate::call::Calls;
 use crate::capability;
+use crate::config::ServerConfig;
 use crate::inference::Inference;
 use crate::stderr::Tail;
 use crate::telemetry::Metrics;
@@ -32,25 +34,27 @@ pub(crate) struct Sandbox {
     pub(crate) linker: Linker<Ctx>,
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Threads for instances whose host calls block.
+    pub(crate) blocking: Arc<Semaphore>,
 }
 
 impl Sandbox {
     /// Makes the engine and links every capability; linking gives no rights.
     pub(crate) fn new(
-        instances_max: u32,
-        epoch: Duration,
+        config: &ServerConfig,
         inference: Arc<dyn Inference>,
         metrics: Arc<Metrics>,
     ) -> wasmtime::Result<Sandbox> {
-        let engine = engine(instances_max)?;
+        let engine = engine(config.instances_max)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         capability::link(&mut linker)?;
-        tick(&engine, epoch);
-        Ok(Sandbox { engine, linker, inference, metrics })
+        tick(&engine, Duration::from_millis(config.epoch_ms));
+        let blocking = Arc::new(Semaphore::new(config.blocking_instances_max));
+        Ok(Sandbox { engine, linker, inference, metrics, blocking })
     }
 
     /// A fresh store under the component's limits.
@@ -66,6 +70,7 @@ impl Sandbox {
             table,
             wasi: WasiCtxBuilder::new().stderr(stderr.clone()).build(),
             stderr,
+            nn: None,
             http: WasiHttpCtx::new(),
             outbound: DeniedOutbound,
         };
@@ -120,8 +125,9 @@ pub(crate) struct Ctx {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) log: Arc<capability::log::Budget>,
     pub(crate) stderr: Tail,
+    pub(crate) nn: Option<capability::nn::Nn>,
     growth: Growth,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outbound: DeniedOutbound,

@@ -4,7 +4,7 @@ use engine::{RerankJob, Truncation};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
-use super::{context, denied, usage, within};
+use super::{context, denied, granted_models, usage, within};
 use crate::bindings::tessera::inference::types::Error;
 use crate::bindings::tessera::rerank::rerank::{Host, HostWithStore, Options, Scores};
 use crate::call;
@@ -31,9 +31,6 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
         let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-        let loaded = host.get().sandbox.inference.models();
-        let granted = call.policy.grants().rerank.iter().flat_map(|grant| &grant.models);
-        let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
-        granted.filter(is_loaded).map(|name| name.as_str().into()).collect()
+        granted_models(host.get(), call.policy.grants().rerank.as_ref())
     }
 }

@@ -23,7 +23,7 @@ use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
 use crate::inference::Inference;
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
 
@@ -93,8 +93,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let metrics = Arc::new(Metrics::new(inference.clone()));
-        let epoch = Duration::from_millis(config.epoch_ms);
-        let sandbox = Sandbox::new(config.instances_max, epoch, inference.clone(), metrics.clone());
+        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let registry = tokio::task::block_in_place(|| Registry::load(&config, &sandbox))
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
@@ -183,7 +182,7 @@ impl Service<Request<Incoming>> for App {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.has_asked.store(true, Ordering::Relaxed);
-        if registry::is_host_path(request.uri().path()) {
+        if self.shared.registry.is_host_path(request.uri().path()) {
             return Box::pin(self.host.call(request));
         }
         let shared = self.shared.clone();

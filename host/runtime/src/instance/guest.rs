@@ -116,7 +116,9 @@ fn task(prepared: &Prepared<'_, Ctx>) -> GuestTaskId {
 }
 
 fn bind(store: &mut wasmtime::component::Access<'_, Ctx>, task: GuestTaskId, call: Arc<Call>) {
-    store.data_mut().calls.bind(task, call);
+    let ctx = store.data_mut();
+    ctx.calls.bind(task, call);
+    ctx.nn = None; // what the guest saw of it before any request was nothing
 }
 
 fn wasi_body(body: RequestBody) -> WasiBody {

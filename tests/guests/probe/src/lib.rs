@@ -147,6 +147,7 @@ fn code(code: inference::ErrorCode) -> &'static str {
         Code::Overloaded => "overloaded",
         Code::Deadline => "deadline",
         Code::Internal => "internal",
+        Code::Cancelled => "cancelled",
     }
 }
 

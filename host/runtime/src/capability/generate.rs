@@ -1,0 +1,150 @@
+//! `tessera:generate`: text by a language model, as a stream, or as a resource to poll. Both read the same [`Running`].
+
+mod convert;
+mod poll;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use engine::{GenerateEvent, GenerateJob, JobError};
+use policy::{Generate, Permit};
+use tokio::sync::{mpsc, oneshot};
+use wasmtime::component::{
+    Access, Accessor, Destination, FutureReader, HasSelf, StreamProducer, StreamReader, StreamResult, VecBuffer,
+};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use super::{Context, context, denied, error, granted_models, within};
+use crate::bindings::tessera::generate::generate::{Generation, Host, HostWithStore};
+use crate::bindings::tessera::generate::types::{self, Event, Options, Outcome, Prompt};
+use crate::bindings::tessera::inference::types::{Error, ErrorCode};
+use crate::call::{self, Call};
+use crate::sandbox::Ctx;
+
+#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+pub use poll::Polled;
+
+/// Events of one generation that wait for the guest; then the device works for others.
+const EVENTS_WAITING_MAX: usize = 16;
+
+impl types::Host for Ctx {}
+impl Host for Ctx {}
+
+impl HostWithStore<Ctx> for HasSelf<Ctx> {
+    async fn generate(host: &Accessor<Ctx, Self>, prompt: Prompt, options: Options) -> Result<Generation, Error> {
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
+        let (permit, job) = permitted(&context, prompt, options)?;
+        let started = async { context.inference.generate(permit, job).await.map_err(explain) };
+        let generation = within(&context.call, started).await?;
+        let model = generation.model.clone();
+        let Running { events, outcome } = Running::start(context.call, async { Ok(generation) });
+        let outcome = async { wasmtime::error::Ok(outcome.await.unwrap_or_else(|_| Err(cancelled()))) };
+        host.with(|mut store| {
+            let events = StreamReader::new(store.as_context_mut(), Events(events)).map_err(no_handle)?;
+            let outcome = FutureReader::new(store.as_context_mut(), outcome).map_err(no_handle)?;
+            Ok(Generation { model, events, outcome })
+        })
+    }
+
+    fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
+        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
+        granted_models(host.get(), call.policy.grants().generate.as_ref())
+    }
+}
+
+fn no_handle(_: wasmtime::Error) -> Error {
+    error(ErrorCode::Overloaded, "this instance holds as many handles as it may: drop some".into())
+}
+
+/// The first lines of both ways: what the guest asks for, checked and granted.
+fn permitted(context: &Context, prompt: Prompt, options: Options) -> Result<(Permit<Generate>, GenerateJob), Error> {
+    let asked = options.model.as_deref();
+    let permit = context.call.policy.generate(asked).map_err(|denial| denied(context, &denial, asked))?;
+    Ok((permit, convert::job(prompt, options)?))
+}
+
+/// A generation between the engine and its guest.
+struct Running {
+    /// What came and was not read.
+    events: mpsc::Receiver<Event>,
+    /// Told before the events end.
+    outcome: oneshot::Receiver<Result<Outcome, Error>>,
+}
+
+impl Running {
+    /// Passes a generation on from a task of its own, which drops it, and with it the device's work, at the end of the request
+    /// and when nobody reads any more; so a guest that never looks at it holds nothing.
+    fn start(call: Arc<Call>, generation: impl Future<Output = Result<engine::Generation, Error>> + Send + 'static) -> Running {
+        let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (ended, outcome) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = tokio::select! {
+                outcome = within(&call, pass_on(generation, &events)) => outcome,
+                () = events.closed() => Err(cancelled()),
+            };
+            drop(ended.send(outcome)); // the guest may be gone
+        });
+        Running { events: received, outcome }
+    }
+}
+
+async fn pass_on(
+    generation: impl Future<Output = Result<engine::Generation, Error>>,
+    events: &mpsc::Sender<Event>,
+) -> Result<Outcome, Error> {
+    let mut generation = generation.await?;
+    loop {
+        match generation.next().await.unwrap_or(Err(JobError::Stopped))? {
+            GenerateEvent::Piece(piece) => events.send(convert::event(piece)).await.map_err(|_| cancelled())?,
+            GenerateEvent::Done(outcome) => return Ok(convert::outcome(outcome)),
+        }
+    }
+}
+
+fn cancelled() -> Error {
+    error(ErrorCode::Cancelled, "the generation was dropped before its end".into())
+}
+
+/// The words that clients of OpenAI's API look for where a prompt is too long.
+fn explain(cause: JobError) -> Error {
+    match cause {
+        JobError::TooLong { tokens_max, .. } => {
+            let message = format!(
+                "This model's maximum context length is {tokens_max} tokens. However, the prompt has more: shorten it."
+            );
+            error(ErrorCode::TooLong, message)
+        }
+        cause => cause.into(),
+    }
+}
+
+/// The host's end of the events. Dropped by wasmtime when the guest drops its own.
+struct Events(mpsc::Receiver<Event>);
+
+impl StreamProducer<Ctx> for Events {
+    type Item = Event;
+    type Buffer = VecBuffer<Event>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        store: StoreContextMut<'a, Ctx>,
+        mut destination: Destination<'a, Event, VecBuffer<Event>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if destination.remaining(store) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed)); // a question whether there is something: the next read waits
+        }
+        let mut events = Vec::new();
+        let received = self.0.poll_recv_many(cx, &mut events, EVENTS_WAITING_MAX);
+        if received.is_pending() && finish {
+            return Poll::Ready(Ok(StreamResult::Cancelled));
+        }
+        if ready!(received) == 0 {
+            return Poll::Ready(Ok(StreamResult::Dropped));
+        }
+        destination.set_buffer(events.into());
+        Poll::Ready(Ok(StreamResult::Completed))
+    }
+}

@@ -1,0 +1,52 @@
+//! `tessera:tokenize`: text to a model's tokens and back.
+
+use engine::TokenizeInput;
+use policy::{Permit, Tokenize};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Access, Accessor, HasSelf};
+
+use super::{Context, context, denied, granted_models, messages, within};
+use crate::bindings::tessera::inference::types::Error;
+use crate::bindings::tessera::tokenize::tokenize::{Host, HostWithStore, Input};
+use crate::call;
+use crate::sandbox::Ctx;
+
+impl Host for Ctx {}
+
+impl HostWithStore<Ctx> for HasSelf<Ctx> {
+    async fn tokenize(host: &Accessor<Ctx, Self>, model: Option<String>, input: Input) -> Result<Vec<u32>, Error> {
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
+        ids(&context, model, input).await
+    }
+
+    async fn count(host: &Accessor<Ctx, Self>, model: Option<String>, input: Input) -> Result<u32, Error> {
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
+        let ids = ids(&context, model, input).await?;
+        Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    async fn detokenize(host: &Accessor<Ctx, Self>, model: Option<String>, ids: Vec<u32>) -> Result<String, Error> {
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
+        let permit = permit(&context, model.as_deref())?;
+        within(&context.call, context.inference.detokenize(permit, ids)).await
+    }
+
+    fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
+        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
+        granted_models(host.get(), call.policy.grants().tokenize.as_ref())
+    }
+}
+
+fn permit(context: &Context, asked: Option<&str>) -> Result<Permit<Tokenize>, Error> {
+    context.call.policy.tokenize(asked).map_err(|denial| denied(context, &denial, asked))
+}
+
+async fn ids(context: &Context, model: Option<String>, input: Input) -> Result<Vec<u32>, Error> {
+    let permit = permit(context, model.as_deref())?;
+    let input = match input {
+        Input::Text(text) => TokenizeInput::Text { text, special: false },
+        Input::WholeText(text) => TokenizeInput::Text { text, special: true },
+        Input::Chat(conversation) => TokenizeInput::Chat(messages(conversation)),
+    };
+    within(&context.call, context.inference.tokenize(permit, input)).await
+}
