@@ -32,7 +32,7 @@ test: ## Runs all tests, as CI does (about two minutes once built)
 lint: ## Checks formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	cargo clippy --release --locked -p tessera-sdk -p embeddings -p reranking -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk -p chat -p embeddings -p reranking -- -D warnings
 
 fmt: ## Formats the code
 	cargo fmt --all
@@ -48,7 +48,7 @@ peers: ## Installs the peers of the benches in a Python environment of their own
 	benches/peers/setup.sh
 
 test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
-	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2
+	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
 
 test-wgpu: ## Runs the BERT goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests

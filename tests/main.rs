@@ -14,6 +14,7 @@ mod capability {
     mod tokenize;
 }
 mod cases;
+mod chat;
 mod component;
 mod engine;
 mod http;

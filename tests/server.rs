@@ -150,7 +150,7 @@ impl TestServer {
             Setup::new(Arc::new(engine))
                 .bundled("embeddings")
                 .bundled("reranking")
-                
+                .bundled("chat")
                 .guest("nn")
                 .policy("nn", NN)
                 .start()

@@ -1,0 +1,88 @@
+//! Conversations and completions over HTTP, whole and streamed: OpenAI's `POST /v1/chat/completions`, `POST /v1/completions`
+//! and `GET /v1/models`.
+
+mod answer;
+mod chat;
+mod completions;
+mod models;
+mod params;
+mod refused;
+mod stream;
+
+use tessera_sdk::generate::{self, Options, Prompt};
+use tessera_sdk::{Error, IntoResponse, Json, Path, Request, Response, Router, embed, inference, log, rerank, service};
+
+use answer::{Format, Head};
+use params::Params;
+
+service!(router);
+
+fn router() -> Router {
+    Router::new()
+        .post("/v1/chat/completions", chat_completions)
+        .post("/v1/completions", text_completions)
+        .get("/v1/models", list_models)
+        .get("/v1/models/{id}", show_model)
+}
+
+/// What the host is asked to do, and how the answer is written.
+struct Call<F> {
+    prompt: Prompt,
+    options: Options,
+    stream: Option<stream::Options>,
+    format: F,
+}
+
+async fn chat_completions(mut request: Request) -> Result<Response, Error> {
+    let body = request.bytes().await?;
+    refused::check(&body)?;
+    let params: Params = tessera_sdk::json::parse(&body)?;
+    let chat: chat::ChatRequest = tessera_sdk::json::parse(&body)?;
+    let stream = params.stream()?;
+    let options = Options { logprobs: chat.logprobs()?, ..params.into_options()? };
+    answer(Call { prompt: chat.into_prompt()?, options, stream, format: chat::Chat }).await
+}
+
+async fn text_completions(mut request: Request) -> Result<Response, Error> {
+    let body = request.bytes().await?;
+    refused::check(&body)?;
+    let params: Params = tessera_sdk::json::parse(&body)?;
+    let completion: completions::CompletionRequest = tessera_sdk::json::parse(&body)?;
+    let stream = params.stream()?;
+    let options = Options { logprobs: completion.logprobs()?, ..params.into_options()? };
+    answer(Call { prompt: completion.into_prompt(), options, stream, format: completions::Text::default() }).await
+}
+
+/// Whole, or as a stream. Until the first event every failure is an error with a status.
+async fn answer<F: Format + 'static>(call: Call<F>) -> Result<Response, Error> {
+    let Call { prompt, options, stream, mut format } = call;
+    let mut generation = generate::generate(prompt, options).await.inspect_err(log_if_internal)?;
+    let head = Head::new(F::PREFIX, generation.model());
+    let Some(stream) = stream else {
+        let completion = generation.collect().await.inspect_err(log_if_internal)?;
+        return Ok(Json(format.whole(&head, &completion)).into_response());
+    };
+    let first = generation.next().await.inspect_err(log_if_internal)?;
+    let begun = stream::Begun { generation, first };
+    Ok(Response::sse(move |events| stream::send(events, stream, head, format, begun)))
+}
+
+async fn list_models() -> Json<models::List> {
+    Json(models::List::new(&granted()))
+}
+
+async fn show_model(Path(id): Path) -> Result<Json<models::Model>, Error> {
+    models::find(&granted(), &id).map(Json)
+}
+
+/// Names of the models that the policy grants for anything, those for generation first.
+fn granted() -> Vec<String> {
+    [generate::models(), embed::models(), rerank::models()].concat()
+}
+
+/// Mistakes of a client are the client's to read; what the device did is the operator's.
+fn log_if_internal(error: &inference::Error) {
+    if error.code == inference::ErrorCode::Internal {
+        log::warn(&format!("generate failed: {}", error.message));
+    }
+}
