@@ -17,12 +17,14 @@ mod cases;
 mod chat;
 mod component;
 mod engine;
+mod generate;
 mod http;
 mod instance;
 mod model {
     mod bert;
     mod expected;
     mod language;
+    mod llama_cpp;
     mod minilm;
     mod roberta;
 }

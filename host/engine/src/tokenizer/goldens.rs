@@ -38,8 +38,8 @@ fn folder() -> PathBuf {
 fn open(family: &str) -> Tokenizer {
     let file = folder().join(format!("ggml-vocab-{family}.gguf"));
     assert!(file.is_file(), "{} is missing: run scripts/vocabularies.sh", file.display());
-    let weights = Weights::open(&file).expect("opens");
-    Tokenizer::from_metadata(weights.metadata().expect("metadata"), 512).expect("builds")
+    let metadata = Weights::open(&file).expect("opens").take_metadata().expect("metadata");
+    Tokenizer::from_metadata(&metadata, 512).expect("builds")
 }
 
 /// The texts of a family with their tokens.

@@ -225,14 +225,14 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let weights = open_bytes(&sample().bytes()).expect("opens");
-        let metadata = weights.metadata().expect("metadata");
+        let metadata = weights.metadata.as_ref().expect("metadata");
         assert_eq!(metadata.text("general.architecture").expect("a text"), "llama");
         assert_eq!(metadata.unsigned("llama.block_count").expect("a number"), 2);
         assert_eq!(metadata.float("scale").expect("a number"), 0.5);
         assert!(metadata.bool("flag").expect("a flag"));
         assert_eq!(metadata.texts("tokens").expect("texts"), ["a", "▁b"]);
         assert_eq!(metadata.numbers("scores").expect("numbers"), [-1.0, 2.5]);
-        assert_eq!(weights.names().collect::<Vec<_>>(), ["i", "q", "x"]);
+        assert_eq!(weights.entries.keys().collect::<Vec<_>>(), ["i", "q", "x"]);
         assert_eq!(weights.values("x", &[2, 4]).expect("reads"), [0., 1., 2., 3., 4., 5., 6., 7.]);
         let stored = weights.stored("q", &[1, 32]).expect("reads");
         drop(weights);
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_missing_key_and_one_of_another_kind_are_named() {
         let weights = open_bytes(&sample().bytes()).expect("opens");
-        let metadata = weights.metadata().expect("metadata");
+        let metadata = weights.metadata.as_ref().expect("metadata");
         let text = |error: Option<WeightsError>| error.expect("refused").to_string();
         assert_eq!(text(metadata.text("absent").err()), "the metadata's `absent` must be a text; it is missing");
         assert_eq!(
@@ -326,7 +326,7 @@ mod tests {
     fn renamed_tensors_are_found_under_their_new_names_only() {
         let open = || open_bytes(&sample().bytes()).expect("opens");
         let weights = open().rename(|name| (name == "x").then(|| "y".into())).expect("renames");
-        assert_eq!(weights.names().collect::<Vec<_>>(), ["i", "q", "y"]);
+        assert_eq!(weights.entries.keys().collect::<Vec<_>>(), ["i", "q", "y"]);
         assert!(matches!(open().rename(|_| Some("y".into())), Err(WeightsError::Twice(_))));
     }
 
