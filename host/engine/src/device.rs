@@ -138,6 +138,11 @@ pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device
 }
 
 impl DeviceSpec {
+    /// Whether it is the CPU.
+    pub(crate) fn is_cpu(self) -> bool {
+        self == DeviceSpec::Flex
+    }
+
     /// The kind, which is also the cargo feature.
     fn kind(self) -> &'static str {
         match self {

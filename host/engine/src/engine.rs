@@ -117,8 +117,8 @@ pub enum JobError {
     },
     /// A prompt and what is to be generated don't fit into the model's context.
     #[error(
-        "the model's context is {tokens_max} tokens; the prompt has {prompt_tokens} and {} were to be generated: shorten the \
-         prompt, or ask for fewer",
+        "this model's maximum context length is {tokens_max} tokens; the prompt has {prompt_tokens} and {} were to be generated: \
+         shorten the prompt, or ask for fewer",
         wanted.map_or("more".into(), |wanted| wanted.to_string())
     )]
     ContextOverflow {
@@ -371,7 +371,7 @@ impl Drop for Engine {
 
 /// The queue, with what suits the device where the configuration leaves it open.
 fn queue(config: &EngineConfig) -> Queue {
-    let is_cpu = config.device == DeviceSpec::Flex;
+    let is_cpu = config.device.is_cpu();
     let or = |set: usize, cpu: usize, gpu: usize| match set {
         0 if is_cpu => cpu,
         0 => gpu,

@@ -227,13 +227,15 @@ impl Model {
 
     pub(crate) fn on(path: &Path, device: &Device) -> Result<Model, ModelError> {
         let folder = if path.is_file() { path.parent().unwrap_or(Path::new(".")) } else { path };
+        let config = read_json(&folder.join("config.json"))?;
+        config.as_ref().map(family).transpose()?; // says more than that the weights of another kind can't be read
         let mut weights = Weights::open(path)?;
         let metadata = weights.take_metadata();
         let (config, weights) = match &metadata {
             Some(metadata) => gguf::translate(weights, metadata)?,
             None => {
                 let missing = || ModelError::Config(format!("there is no config.json in {}", folder.display()));
-                (read_json(&folder.join("config.json"))?.ok_or_else(missing)?, weights)
+                (config.ok_or_else(missing)?, weights)
             }
         };
         let Loaded { body, shape } = load(&config, &weights, device)?;
@@ -424,7 +426,9 @@ impl Model {
     }
 }
 
-fn family(model_type: &str) -> Result<&'static Family, ModelError> {
+/// The family that a configuration names.
+fn family(config: &serde_json::Value) -> Result<&'static Family, ModelError> {
+    let model_type = config["model_type"].as_str().unwrap_or_default();
     FAMILIES.iter().find(|family| family.model_types.contains(&model_type)).ok_or_else(|| {
         let known: Vec<&str> = FAMILIES.iter().flat_map(|family| family.model_types).copied().collect();
         ModelError::Unsupported(format!("model_type `{model_type}`; supported are {}", known.join(", ")))
@@ -433,7 +437,7 @@ fn family(model_type: &str) -> Result<&'static Family, ModelError> {
 
 /// Builds a model of whatever family the configuration names.
 fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
-    let family = family(config["model_type"].as_str().unwrap_or_default())?;
+    let family = family(config)?;
     let names = config["architectures"].as_array().map_or(&[][..], Vec::as_slice);
     for name in names.iter().filter_map(serde_json::Value::as_str) {
         if !family.heads.iter().any(|head| name.ends_with(head)) {

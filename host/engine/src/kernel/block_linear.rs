@@ -241,8 +241,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_path_equals_the_portable_twin_bit_for_bit_and_f64_closely(
-            ty in prop::sample::select(&BlockType::ALL[..]), rows in 1_usize..40, n in 1_usize..100, blocks_per_row in 1_usize..4,
-            odd in 0_usize..40, threads in 1_usize..4, seed: u32, biased: bool,
+            ty in prop::sample::select(&BlockType::ALL[..]), (rows, n) in (1_usize..40, 1_usize..100),
+            (blocks_per_row, odd) in (1_usize..4, 0_usize..40), threads in 1_usize..4, seed: u32, biased: bool,
         ) {
             let k = blocks_per_row * ty.numbers() + if ty.numbers() == 1 { odd } else { 0 };
             let (bytes, x, bias) = (blocks(ty, n * k, seed), numbers(rows * k, seed ^ 1), numbers(n, seed ^ 2));
