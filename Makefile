@@ -40,9 +40,9 @@ fmt: ## Formats the code
 bench: build guests components models ## Prints ratios against peers (`make peers` installs them; 6 GB)
 	$(CARGO_TARGET_DIR)/release/bench
 
-bench-llm: build ## Prints decode and prefill speed against llama.cpp, same files and threads (`make peers` builds it)
+bench-llm: build ## Prints decode and prefill speed against llama.cpp (`make peers` builds it), and what many loads get of a device
 	$(TESSERA) pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
-	$(CARGO_TARGET_DIR)/release/bench llm
+	$(CARGO_TARGET_DIR)/release/bench llm share
 
 peers: ## Installs the peers of the benches in a Python environment of their own
 	benches/peers/setup.sh

@@ -7,6 +7,7 @@ mod llm;
 mod memory;
 mod process;
 mod serve;
+mod share;
 mod start;
 mod table;
 
@@ -17,14 +18,20 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [http] [start] [memory]   (none: all five)
+const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [start] [memory]   (none: all six)
        bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 
 /// One bench: it measures everything once a round.
 type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 5] =
-    [("encode", encode::run), ("llm", llm::run), ("http", http::run), ("start", start::run), ("memory", memory::run)];
+const BENCHES: [(&str, Bench); 6] = [
+    ("encode", encode::run),
+    ("llm", llm::run),
+    ("share", share::run),
+    ("http", http::run),
+    ("start", start::run),
+    ("memory", memory::run),
+];
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -97,7 +97,7 @@ async fn what_is_refused_says_why_and_the_next_answer_is_right() {
         (ids_job(&[5], 0), "at least 1"),
         (ids_job(&[5; 513], 1), "the prompt has 513"),
         (ids_job(&[5; 500], 13), "13 were to be generated"),
-        (GenerateJob { tokens_max: None, ..ids_job(&[5; 512], 1) }, "context is 512 tokens"),
+        (GenerateJob { tokens_max: None, ..ids_job(&[5; 512], 1) }, "maximum context length is 512 tokens"),
         (job("llama-gqa-tied", GeneratePrompt::Text("text".into()), 4), "no tokenizer.json"),
         (GenerateJob { stop: vec![String::new()], ..ids_job(&[5], 4) }, "stop texts"),
         (GenerateJob { logprobs: Some(21), ..ids_job(&[5], 4) }, "at most 20"),

@@ -25,6 +25,10 @@ pub struct ServerConfig {
     pub threads: usize,
     /// Keep each of those threads on a core of its own; turn it off where two servers share a machine.
     pub pin_threads: bool,
+    /// Generations that may be under way at one time; more are answered 429.
+    pub generations_max: usize,
+    /// Bytes that the keys and values of all generations may grow to; a generation that could go beyond is answered 429.
+    pub cache_bytes_max: usize,
     /// Instances that may live at one time, all components together.
     pub instances_max: u32,
     /// Those of them whose host calls block, each on a thread of its own: instances of components that import `wasi:nn`. More
@@ -53,6 +57,8 @@ impl Default for ServerConfig {
             device: "flex".into(),
             threads: 0,
             pin_threads: true,
+            generations_max: 64,
+            cache_bytes_max: 4 << 30,
             instances_max: 1000,
             blocking_instances_max: 64,
             connections_max: 10_000,
@@ -99,6 +105,8 @@ impl ServerConfig {
             return Err(ConfigError::ListensBeyondLoopback(self.listen));
         }
         let zeros = [
+            ("generations_max", self.generations_max == 0),
+            ("cache_bytes_max", self.cache_bytes_max == 0),
             ("instances_max", self.instances_max == 0),
             ("blocking_instances_max", self.blocking_instances_max == 0),
             ("connections_max", self.connections_max == 0),

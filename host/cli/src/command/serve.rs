@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Folder with a folder for each model.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "TESSERA_MODELS")]
     models: Option<PathBuf>,
     /// Folder for what the server keeps.
     #[arg(long, value_name = "DIR")]
@@ -73,6 +73,8 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
         models: config.models.clone(),
         threads: config.threads,
         pin_threads: config.pin_threads,
+        generations_max: config.generations_max,
+        cache_bytes_max: config.cache_bytes_max,
         ..EngineConfig::default()
     };
     let engine = Engine::start(&engine)?;

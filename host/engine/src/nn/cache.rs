@@ -24,8 +24,8 @@ pub(crate) struct KvCache {
 pub(super) enum Layer {
     /// In main memory, as our attention reads them.
     Packed(LayerCache),
-    /// Elsewhere. Shape of each `[capacity, kv_heads, head_dim]`.
-    Plain { keys: Tensor<3>, values: Tensor<3> },
+    /// Elsewhere: keys and values. Shape of each `[capacity, kv_heads, head_dim]`.
+    Plain(Box<[Tensor<3>; 2]>),
 }
 
 impl CacheShape {
@@ -45,7 +45,7 @@ impl KvCache {
                 return Layer::Packed(LayerCache::new(kv_heads, head_dim, capacity));
             }
             let zeros = || Tensor::zeros([capacity, kv_heads, head_dim], device);
-            Layer::Plain { keys: zeros(), values: zeros() }
+            Layer::Plain(Box::new([zeros(), zeros()]))
         };
         KvCache { layers: (0..layers).map(|_| layer()).collect(), len: 0, capacity }
     }
@@ -75,17 +75,14 @@ impl Layer {
     /// # Shapes
     /// `[len, kv_heads, head_dim]` → `[capacity, kv_heads, head_dim]`, keys and values
     pub(super) fn write(&mut self, start: usize, rows: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
-        let Layer::Plain { keys, values } = self else { unreachable!("attention writes packed caches itself") };
-        let [new_keys, new_values] = rows;
-        let [len, heads, dim] = new_keys.dims();
+        let Layer::Plain(cached) = self else { unreachable!("attention writes packed caches itself") };
+        let [len, heads, dim] = rows[0].dims();
         let place = [start..start + len, 0..heads, 0..dim];
-        // Taken out, so that a tensor that nobody else holds is written in place.
-        let device = keys.device();
-        let write = |cached: &mut Tensor<3>, rows: Tensor<3>| {
-            let taken = std::mem::replace(cached, Tensor::empty([1, 1, 1], &device));
+        for (cached, rows) in cached.iter_mut().zip(rows) {
+            // Taken out, so that a tensor that nobody else holds is written in place.
+            let taken = std::mem::replace(cached, Tensor::empty([1, 1, 1], &rows.device()));
             *cached = taken.slice_assign(place.clone(), rows);
-            cached.clone()
-        };
-        [write(keys, new_keys), write(values, new_values)]
+        }
+        (**cached).clone()
     }
 }

@@ -83,7 +83,9 @@ struct LastLogits(Option<oneshot::Sender<Result<Vec<f32>, JobError>>>);
 impl LastLogits {
     fn send(&mut self, result: Result<Vec<f32>, JobError>) {
         // The owner may be gone by now; then nobody misses the answer.
-        self.0.take().map(|reply| drop(reply.send(result)));
+        if let Some(reply) = self.0.take() {
+            drop(reply.send(result));
+        }
     }
 }
 
