@@ -50,7 +50,7 @@ peers: ## Installs the peers of the benches in a Python environment of their own
 test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
 	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
 
-test-wgpu: ## Runs the BERT goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
+test-wgpu: ## Runs goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests
 
 check-gpu: ## Type-checks the CUDA and ROCm backends (7 minutes the first time; needs no GPU)

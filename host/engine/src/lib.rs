@@ -35,6 +35,6 @@ pub use task::generate::{
 pub use task::rerank::{RerankJob, Scores};
 pub use task::tokenize::TokenizeInput;
 pub use task::{Truncation, Usage};
-pub use template::{Message, Prompting, TemplateError};
+pub use template::{Message, Prompting};
 pub use tokenizer::TokenizerError;
 pub use weights::{TensorSummary, WeightsError};

@@ -30,7 +30,7 @@ pub struct Message {
 
 /// Why there is no prompt.
 #[derive(Debug, thiserror::Error)]
-pub enum TemplateError {
+pub(crate) enum TemplateError {
     /// A file of the model can't be read or is damaged.
     #[error("{file} has no good chat template: {reason}")]
     Unreadable {

@@ -55,8 +55,16 @@ impl Collector for EngineStats {
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?)?;
-        let waiting = ConstGauge::new(i64::try_from(stats.waiting_tokens).unwrap_or(i64::MAX));
-        waiting.encode(encoder.encode_descriptor("engine_waiting_tokens", "Tokens in the queue", None, MetricType::Gauge)?)
+        let gauges = [
+            ("engine_waiting_tokens", "Tokens in the queue", None, stats.waiting_tokens),
+            ("engine_generations", "Generations under way", None, stats.sequences),
+            ("engine_cache", "What the keys and values of generations may grow to", Some(&Unit::Bytes), stats.cache_bytes),
+        ];
+        for (name, help, unit, value) in gauges {
+            let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            value.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)?;
+        }
+        Ok(())
     }
 }
 

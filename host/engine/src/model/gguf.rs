@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::ModelError;
-use crate::template::{ChatTemplate, SpecialTexts};
+use crate::template::{ChatTemplate, SpecialTexts, TemplateError};
 use crate::weights::{Metadata, Weights, WeightsError};
 
 /// Keys of an architecture that change no number of a forward pass.
@@ -236,7 +236,7 @@ fn object(value: Value) -> Map<String, Value> {
 ///
 /// # Errors
 /// When it is malformed.
-pub(super) fn template(metadata: &Metadata) -> Result<Option<ChatTemplate>, ModelError> {
+pub(super) fn template(metadata: &Metadata) -> Result<Option<ChatTemplate>, TemplateError> {
     if !metadata.has("tokenizer.chat_template") {
         return Ok(None);
     }
@@ -247,5 +247,70 @@ pub(super) fn template(metadata: &Metadata) -> Result<Option<ChatTemplate>, Mode
     let names = [("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")];
     let texts =
         names.into_iter().filter_map(|(name, key)| Some((name.into(), token(&format!("tokenizer.ggml.{key}_token_id"))?)));
-    Ok(Some(ChatTemplate::new(metadata.text("tokenizer.chat_template")?, SpecialTexts(texts.collect()))?))
+    let source = metadata.text("tokenizer.chat_template").map_err(|error| TemplateError::Malformed(error.to_string()))?;
+    ChatTemplate::new(source, SpecialTexts(texts.collect())).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::Value as Entry;
+
+    /// The configuration of a file of this architecture with a key more.
+    fn config_of(architecture: &str, more: Option<(&str, Entry)>) -> Result<Value, ModelError> {
+        let own = |key: &str| format!("{architecture}.{key}");
+        let sizes = [
+            ("block_count", 2),
+            ("embedding_length", 8),
+            ("attention.head_count", 2),
+            ("context_length", 64),
+            ("feed_forward_length", 16),
+        ];
+        let epsilon = if architecture == "falcon" { "layer_norm_epsilon" } else { "layer_norm_rms_epsilon" };
+        let others = [
+            (own(&format!("attention.{epsilon}")), Entry::Float(1e-5)),
+            ("general.architecture".into(), Entry::Text(architecture.into())),
+            ("tokenizer.ggml.tokens".into(), Entry::Texts(vec!["a".into(), "b".into()])),
+        ];
+        let sizes = sizes.map(|(key, size)| (own(key), Entry::Unsigned(size)));
+        let more = more.map(|(key, value)| (key.to_owned(), value));
+        let metadata: Metadata = sizes.into_iter().chain(others).chain(more).collect();
+        config(&metadata, &Weights::random("f32").expect("f32 can be made"))
+    }
+
+    #[test]
+    fn metadata_become_the_configuration_that_transformers_would_write() {
+        let config = config_of("llama", None).expect("reads");
+        assert_eq!((&config["model_type"], &config["vocab_size"]), (&json!("llama"), &json!(2)));
+        assert_eq!((&config["rope_interleaved"], &config["tie_word_embeddings"]), (&json!(true), &json!(true)));
+        let window = ("llama.attention.sliding_window", Entry::Unsigned(32));
+        assert_eq!(config_of("llama", Some(window)).expect("reads")["model_type"], "mistral");
+        assert_eq!(config_of("falcon", None).expect("reads")["qkv_apart"], true);
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_refused_by_name() {
+        for (architecture, key, value) in [
+            ("mamba", "mamba.x", 1),
+            ("llama", "llama.expert_count", 8),
+            ("llama", "llama.rope.dimension_count", 2),
+            ("qwen3", "qwen3.attention.value_length", 2),
+            ("qwen2", "qwen2.logit_scale", 2),
+        ] {
+            let error = config_of(architecture, Some((key, Entry::Unsigned(value)))).expect_err("refused").to_string();
+            assert!(error.contains(if architecture == "mamba" { "mamba" } else { key }), "{error}");
+        }
+    }
+
+    #[test]
+    fn falcons_first_norm_belongs_to_the_feed_forward_network_where_there_are_two() {
+        let name = |has_second_norm: bool| tensor_name("falcon", has_second_norm, "blk.3.attn_norm.weight");
+        assert_eq!(name(false).as_deref(), Some("transformer.h.3.input_layernorm.weight"));
+        assert_eq!(name(true).as_deref(), Some("transformer.h.3.ln_mlp.weight"));
+        assert_eq!(
+            tensor_name("llama", false, "blk.0.attn_q.weight").as_deref(),
+            Some("model.layers.0.self_attn.q_proj.weight")
+        );
+        assert_eq!(tensor_name("llama", false, "rope_freqs.weight"), None);
+    }
 }
