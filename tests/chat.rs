@@ -145,7 +145,7 @@ fn a_stream_that_takes_too_long_is_no_good_end() {
 #[test]
 fn a_failure_before_the_first_event_has_a_status() {
     for (failure, status, code) in [
-        (JobError::TooLong { index: 0, tokens_max: 256 }, 400, "context_length_exceeded"),
+        (JobError::ContextOverflow { prompt_tokens: 200, wanted: Some(100), tokens_max: 256 }, 400, "context_length_exceeded"),
         (JobError::Overloaded, 429, "overloaded"),
         (JobError::Unsupported("this model has no chat template".into()), 400, "unsupported"),
     ] {

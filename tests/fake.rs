@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Vectors of three numbers: the input's length, its place in the job, and 1. Scores are the documents' lengths. Generated text
-/// is the script's pieces, or else the prompt word by word. A token is a byte. A forward pass gives each token's id and place;
-/// of the model `other`, which is a language model, the sum of ids and their count.
+/// is the script's pieces, or else the prompt word by word. A token is a byte. A forward pass gives each token's id, its
+/// place and 1; of the model `other`, which is a language model, the sum of ids and their count.
 #[derive(Debug, Default)]
 pub struct FakeInference {
     failure: Option<JobError>,
@@ -195,19 +195,19 @@ fn usage(count: usize) -> Vec<Usage> {
 
 impl Inference for FakeInference {
     fn models(&self) -> Vec<ModelCard> {
-        let card = |name: &str| ModelCard {
+        let card = |name: &str, task, vocabulary| ModelCard {
             name: name.into(),
             family: "fake".into(),
-            task: ModelTask::Embed,
+            task,
             dimensions: 3,
             layers: 1,
-            vocabulary: 100,
+            vocabulary,
             tokens_max: 256,
             labels: 0,
             prompts: Vec::new(),
             chat: true,
         };
-        vec![card("fake"), card("other")]
+        vec![card("fake", ModelTask::Embed, 100), card("other", ModelTask::Generate, 2)]
     }
 
     fn stats(&self) -> Stats {
@@ -270,9 +270,9 @@ impl Inference for FakeInference {
         let is_language_model = permit.redeem().model.as_str() == "other";
         let values = |ids: &Vec<u32>| match is_language_model {
             true => vec![ids.iter().sum::<u32>() as f32, ids.len() as f32],
-            false => ids.iter().enumerate().flat_map(|(place, id)| [*id as f32, place as f32]).collect(),
+            false => ids.iter().enumerate().flat_map(|(place, id)| [*id as f32, place as f32, 1.0]).collect(),
         };
-        let outputs = if is_language_model { Outputs::Logits } else { Outputs::Hidden };
-        self.work(Forward { outputs, width: 2, values: inputs.iter().map(values).collect() }).boxed()
+        let (outputs, width) = if is_language_model { (Outputs::Logits, 2) } else { (Outputs::Hidden, 3) };
+        self.work(Forward { outputs, width, values: inputs.iter().map(values).collect() }).boxed()
     }
 }

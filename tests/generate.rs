@@ -134,7 +134,43 @@ async fn generations_beyond_the_limits_are_refused_until_there_is_room() {
     idle(&engine).await;
     assert!(engine.generate(ids_job(&[5], 1)).await.is_ok());
     let engine = small(|config| config.cache_bytes_max = 1 << 10);
-    assert_eq!(engine.generate(ids_job(&[5], 400)).await.expect_err("no room"), JobError::Overloaded);
+    let never = engine.generate(ids_job(&[5], 400)).await.expect_err("there will never be room").to_string();
+    assert!(never.contains("at most 1024 are for all generations"), "{never}");
+}
+
+#[tokio::test]
+async fn without_a_length_a_generation_goes_on_to_the_end_of_the_context() {
+    let engine = small(|_| {});
+    let job = GenerateJob { tokens_max: None, ..ids_job(&[5], 1) };
+    let (_, outcome) = collect(engine.generate(job).await.expect("starts")).await.expect("ends well");
+    assert_eq!((outcome.reason, outcome.prompt_tokens + outcome.generated_tokens), (FinishReason::Length, 512));
+}
+
+#[tokio::test]
+async fn a_generation_that_nobody_reads_waits_and_goes_on_later() {
+    let engine = small(|_| {});
+    let alone = ids_of(&engine, ids_job(&[5], 300)).await;
+    let before = engine.stats().tokens;
+    let generation = engine.generate(ids_job(&[5], 300)).await.expect("starts");
+    let fed = || engine.stats().tokens - before;
+    while fed() < 60 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Others are served meanwhile, and much more than the rest of it would take.
+    for _ in 0..3 {
+        assert_eq!(ids_of(&engine, GenerateJob { model: "qwen2".into(), ..ids_job(&[6], 100) }).await.len(), 100);
+    }
+    assert!(engine.stats().tokens - before - 300 < 70, "it waits for its reader");
+    let (pieces, _) = collect(generation).await.expect("ends well");
+    assert_eq!(pieces.iter().flat_map(|piece| &piece.tokens).map(|token| token.token.id).collect::<Vec<_>>(), alone);
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_ends_its_generations() {
+    let engine = small(|_| {});
+    let generation = engine.generate(ids_job(&[5], 500)).await.expect("starts");
+    drop(engine);
+    assert_eq!(collect(generation).await.expect_err("the engine is gone"), JobError::Stopped);
 }
 
 #[tokio::test]

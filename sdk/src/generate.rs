@@ -36,7 +36,8 @@ const EVENTS_READ_MAX: usize = 16;
 /// Starts to generate: after a string, after token ids (`Vec<u32>`), or the answer in a conversation (`Vec<Message>`).
 ///
 /// # Errors
-/// Those of the host; see [`ErrorCode`]. A prompt that does not fit the model's context is `too-long`, never cut.
+/// Those of the host; see [`ErrorCode`]. A prompt that does not fit the model's context, alone or together with
+/// `tokens_max`, is `too-long`, never cut.
 pub async fn generate(prompt: impl Into<Prompt>, options: Options) -> Result<Generation, inference::Error> {
     let host::Generation { model, events, outcome } = host::generate(prompt.into(), options).await?;
     Ok(Generation { model, waiting: VecDeque::new(), state: State::Running(events, outcome) })
@@ -134,7 +135,7 @@ pub struct Completion {
 }
 
 impl Default for Options {
-    /// The policy's first model, to the end of its context, without stop texts; see [`Sampling::default`].
+    /// The policy's first model, to the end of its context or of the host's caches, without stop texts; see [`Sampling::default`].
     fn default() -> Self {
         Self { model: None, tokens_max: None, stop: Vec::new(), sampling: Sampling::default(), logprobs: None }
     }

@@ -73,7 +73,14 @@ impl ChatRequest {
             return Err(invalid("messages", "must have at least one message"));
         }
         let messages = self.messages.into_iter().enumerate().map(|(index, message)| message.into_message(index));
-        messages.collect::<Result<Vec<Message>, Error>>().map(Prompt::Chat)
+        let messages = messages.collect::<Result<Vec<Message>, Error>>()?;
+        if messages.last().is_some_and(|last| last.role == "assistant") {
+            return Err(invalid(
+                "messages",
+                "ends with a message of the assistant, which is not gone on with: end with the user's",
+            ));
+        }
+        Ok(Prompt::Chat(messages))
     }
 }
 
@@ -118,7 +125,10 @@ fn joined(parts: Vec<Part>, at: &str) -> Result<String, Error> {
 }
 
 /// Writes answers as OpenAI's chat completions.
-pub(crate) struct Chat;
+pub(crate) struct Chat {
+    /// Whether log-probabilities were asked for.
+    pub(crate) logprobs: bool,
+}
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Choice {
@@ -172,11 +182,11 @@ struct OneLogprob {
 }
 
 impl Logprobs {
-    fn of(tokens: &[Token]) -> Option<Self> {
+    fn of(tokens: &[Token]) -> Self {
         let one = |token: &Logprob| OneLogprob { token: text_of(token), logprob: token.logprob, bytes: token.bytes.clone() };
         let token =
             |token: &Token| TokenLogprob { picked: one(&token.picked), top_logprobs: token.top.iter().map(one).collect() };
-        (!tokens.is_empty()).then(|| Self { content: tokens.iter().map(token).collect(), refusal: None })
+        Self { content: tokens.iter().map(token).collect(), refusal: None }
     }
 }
 
@@ -187,8 +197,8 @@ impl Format for Chat {
 
     fn whole(&mut self, head: &Head, completion: &Completion) -> Answer<Choice> {
         let message = ReplyMessage { role: "assistant", content: completion.text.clone(), refusal: None };
-        let (logprobs, finish_reason) = (Logprobs::of(&completion.tokens), finish_reason(&completion.outcome));
-        let choice = Choice { index: 0, message, logprobs, finish_reason };
+        let logprobs = self.logprobs.then(|| Logprobs::of(&completion.tokens));
+        let choice = Choice { index: 0, message, logprobs, finish_reason: finish_reason(&completion.outcome) };
         head.answer(WHOLE, Some(choice), Some((&completion.outcome).into()))
     }
 
@@ -197,7 +207,7 @@ impl Format for Chat {
     }
 
     fn piece(&mut self, head: &Head, event: &Event) -> Option<Answer<DeltaChoice>> {
-        let logprobs = Logprobs::of(&event.tokens);
+        let logprobs = (!event.tokens.is_empty()).then(|| Logprobs::of(&event.tokens));
         let delta = Delta { role: None, content: Some(event.text.clone()) };
         (!event.text.is_empty() || logprobs.is_some()).then(|| piece(head, delta, logprobs, None))
     }
@@ -235,10 +245,10 @@ mod tests {
     fn roles_and_contents_are_taken() {
         let taken = messages(json!([
             {"role": "developer", "content": "brief", "name": "x"},
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
             {"role": "assistant", "content": null, "tool_calls": []},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         ]));
-        let expected = [("system", "brief"), ("user", "a\nb"), ("assistant", "")];
+        let expected = [("system", "brief"), ("assistant", ""), ("user", "a\nb")];
         assert_eq!(taken.expect("fits"), expected.map(|(role, content)| (role.into(), content.into())));
     }
 
@@ -247,6 +257,7 @@ mod tests {
         let image = json!({"type": "image_url", "image_url": {"url": "data:,"}});
         for (body, param) in [
             (json!([]), "messages"),
+            (json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]), "messages"),
             (json!([{"role": "user"}]), "messages[0].content"),
             (json!([{"role": "user", "content": [{"type": "text", "text": "a"}, image]}]), "messages[0].content[1]"),
             (json!([{"role": "user", "content": [{"type": "text"}]}]), "messages[0].content[0].text"),
@@ -273,6 +284,18 @@ mod tests {
         assert_eq!(logprobs(json!({"top_logprobs": 1})), Err(Some("top_logprobs".into())));
     }
 
+    fn whole(logprobs: bool, completion: &Completion) -> Value {
+        serde_json::to_value(Chat { logprobs }.whole(&Head::new("chatcmpl", "m"), completion)).expect("JSON")
+    }
+
+    #[test]
+    fn an_answer_without_tokens_has_empty_log_probabilities_if_they_were_asked_for() {
+        let outcome = Outcome { reason: FinishReason::Stop, prompt_tokens: 3, generated_tokens: 1 };
+        let completion = Completion { model: "m".into(), text: String::new(), tokens: Vec::new(), outcome };
+        assert_eq!(whole(true, &completion)["choices"][0]["logprobs"], json!({"content": [], "refusal": null}));
+        assert_eq!(whole(false, &completion)["choices"][0]["logprobs"], Value::Null);
+    }
+
     #[test]
     fn the_answer_has_the_shape_of_openai() {
         let logprob = |text: &str, logprob| Logprob { id: 1, bytes: text.into(), logprob };
@@ -282,7 +305,7 @@ mod tests {
             tokens: vec![Token { picked: logprob("hi", -0.5), top: vec![logprob("ho", -1.0)] }],
             outcome: Outcome { reason: FinishReason::Length, prompt_tokens: 3, generated_tokens: 1 },
         };
-        let answer = serde_json::to_value(Chat.whole(&Head::new("chatcmpl", "m"), &completion)).expect("JSON");
+        let answer = whole(true, &completion);
         assert_eq!((&answer["object"], &answer["model"]), (&json!("chat.completion"), &json!("m")));
         assert_eq!(
             answer["choices"],

@@ -86,8 +86,9 @@ enum Item {
 }
 
 /// Writes answers as OpenAI's text completions.
-#[derive(Default)]
 pub(crate) struct Text {
+    /// Whether log-probabilities were asked for.
+    logprobs: bool,
     /// Characters told so far.
     offset: usize,
 }
@@ -109,7 +110,12 @@ struct Logprobs {
 }
 
 impl Text {
-    fn logprobs(&mut self, tokens: &[Token]) -> Option<Logprobs> {
+    /// An answer of which nothing has been told.
+    pub(crate) fn new(logprobs: bool) -> Self {
+        Self { logprobs, offset: 0 }
+    }
+
+    fn logprobs(&mut self, tokens: &[Token]) -> Logprobs {
         let mut logprobs = Logprobs::default();
         for token in tokens {
             let text = text_of(&token.picked);
@@ -119,7 +125,7 @@ impl Text {
             logprobs.token_logprobs.push(token.picked.logprob);
             logprobs.top_logprobs.push(token.top.iter().map(|top| (text_of(top), top.logprob)).collect());
         }
-        (!tokens.is_empty()).then_some(logprobs)
+        logprobs
     }
 }
 
@@ -129,7 +135,8 @@ impl Format for Text {
     type Delta = Choice;
 
     fn whole(&mut self, head: &Head, completion: &Completion) -> Answer<Choice> {
-        let (logprobs, finish_reason) = (self.logprobs(&completion.tokens), Some(finish_reason(&completion.outcome)));
+        let logprobs = self.logprobs.then(|| self.logprobs(&completion.tokens));
+        let finish_reason = Some(finish_reason(&completion.outcome));
         let choice = Choice { index: 0, text: completion.text.clone(), logprobs, finish_reason };
         head.answer(OBJECT, Some(choice), Some((&completion.outcome).into()))
     }
@@ -139,7 +146,7 @@ impl Format for Text {
     }
 
     fn piece(&mut self, head: &Head, event: &Event) -> Option<Answer<Choice>> {
-        let logprobs = self.logprobs(&event.tokens);
+        let logprobs = (!event.tokens.is_empty()).then(|| self.logprobs(&event.tokens));
         let is_something = !event.text.is_empty() || logprobs.is_some();
         let choice = Choice { index: 0, text: event.text.clone(), logprobs, finish_reason: None };
         is_something.then(|| head.answer(OBJECT, Some(choice), None))
@@ -158,7 +165,7 @@ impl Format for Text {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tessera_sdk::generate::Logprob;
+    use tessera_sdk::generate::{FinishReason, Logprob};
 
     use super::*;
 
@@ -191,12 +198,24 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_without_tokens_has_empty_log_probabilities_if_they_were_asked_for() {
+        let outcome = Outcome { reason: FinishReason::Stop, prompt_tokens: 3, generated_tokens: 1 };
+        let completion = Completion { model: "m".into(), text: String::new(), tokens: Vec::new(), outcome };
+        let logprobs = |asked| {
+            let answer = Text::new(asked).whole(&Head::new("cmpl", "m"), &completion);
+            serde_json::to_value(answer).expect("JSON")["choices"][0]["logprobs"].clone()
+        };
+        let empty = json!({"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []});
+        assert_eq!((logprobs(true), logprobs(false)), (empty, Value::Null));
+    }
+
+    #[test]
     fn offsets_of_tokens_go_on_from_piece_to_piece() {
         let event = |text: &str| {
             let picked = Logprob { id: 1, bytes: text.into(), logprob: -1.0 };
             Event { text: text.into(), tokens: vec![Token { top: vec![picked.clone()], picked }] }
         };
-        let (mut format, head) = (Text::default(), Head::new("cmpl", "m"));
+        let (mut format, head) = (Text::new(true), Head::new("cmpl", "m"));
         let mut offset = |text: &str| {
             let piece = format.piece(&head, &event(text)).expect("something to tell");
             serde_json::to_value(piece).expect("JSON")["choices"][0]["logprobs"].clone()

@@ -40,7 +40,8 @@ async fn chat_completions(mut request: Request) -> Result<Response, Error> {
     let chat: chat::ChatRequest = tessera_sdk::json::parse(&body)?;
     let stream = params.stream()?;
     let options = Options { logprobs: chat.logprobs()?, ..params.into_options()? };
-    answer(Call { prompt: chat.into_prompt()?, options, stream, format: chat::Chat }).await
+    let format = chat::Chat { logprobs: options.logprobs.is_some() };
+    answer(Call { prompt: chat.into_prompt()?, options, stream, format }).await
 }
 
 async fn text_completions(mut request: Request) -> Result<Response, Error> {
@@ -50,7 +51,8 @@ async fn text_completions(mut request: Request) -> Result<Response, Error> {
     let completion: completions::CompletionRequest = tessera_sdk::json::parse(&body)?;
     let stream = params.stream()?;
     let options = Options { logprobs: completion.logprobs()?, ..params.into_options()? };
-    answer(Call { prompt: completion.into_prompt(), options, stream, format: completions::Text::default() }).await
+    let format = completions::Text::new(options.logprobs.is_some());
+    answer(Call { prompt: completion.into_prompt(), options, stream, format }).await
 }
 
 /// Whole, or as a stream. Until the first event every failure is an error with a status.

@@ -10,6 +10,8 @@ use crate::stream;
 
 /// Stop texts of one request; the host takes no more.
 const STOPS_MAX: usize = 16;
+/// Bytes of a stop text; the host takes no more.
+const STOP_BYTES_MAX: usize = 1024;
 
 /// Parameters of OpenAI's, and the usual ones of other servers: `top_k`, `min_p`, `typical_p` and `repetition_penalty`.
 #[derive(Debug, Default, Deserialize)]
@@ -95,8 +97,8 @@ fn stop(stop: Option<Stop>) -> Result<Vec<String>, Error> {
         Some(Stop::One(text)) => vec![text],
         Some(Stop::Many(texts)) => texts,
     };
-    if texts.len() > STOPS_MAX || texts.iter().any(String::is_empty) {
-        return Err(invalid("stop", &format!("takes up to {STOPS_MAX} texts, none of them empty")));
+    if texts.len() > STOPS_MAX || texts.iter().any(|text| text.is_empty() || text.len() > STOP_BYTES_MAX) {
+        return Err(invalid("stop", &format!("takes up to {STOPS_MAX} texts, each of 1 to {STOP_BYTES_MAX} bytes")));
     }
     Ok(texts)
 }
@@ -179,6 +181,7 @@ mod tests {
             (json!({"stop": 1}), "stop"),
             (json!({"stop": ""}), "stop"),
             (json!({"stop": vec!["x"; 17]}), "stop"),
+            (json!({"stop": "x".repeat(1025)}), "stop"),
             (json!({"logit_bias": {"x": 1}}), "logit_bias"),
             (json!({"logit_bias": {"1": 101}}), "logit_bias"),
         ] {

@@ -300,6 +300,11 @@ impl Engine {
         }
         let width = model.vocabulary();
         let push = move |queue: &Queue| {
+            let (inputs, inputs_max) = (job.inputs.len(), queue.sequences_max());
+            if inputs > inputs_max {
+                let reason = format!("there are {inputs} inputs; a language model takes {inputs_max} at once");
+                return Err(JobError::InvalidInput(reason));
+            }
             let sequences = forward::sequences(&model, job)?.into_iter();
             sequences.map(|(sequence, logits)| queue.push_sequence(sequence).map(|()| logits)).collect::<Result<Vec<_>, _>>()
         };
@@ -326,7 +331,7 @@ impl Engine {
             if reply.is_closed() {
                 return;
             }
-            match prepare(&model) {
+            match caught(|| prepare(&model)) {
                 Ok(prepared) => queue.push(Request::new(model, prepared, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             }
@@ -342,7 +347,7 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.submit(Box::new(move |queue| {
             if !reply.is_closed() {
-                drop(reply.send(work(queue))); // its owner may be gone by now
+                drop(reply.send(caught(|| work(queue)))); // its owner may be gone by now
             }
         }))?;
         answer.await.unwrap_or(Err(JobError::Stopped))
@@ -367,6 +372,14 @@ impl Drop for Engine {
         self.queue.close();
         drop(self.device.take().map(JoinHandle::join));
     }
+}
+
+/// Runs something on other people's input: a panic is its failure and nobody else's.
+fn caught<T>(work: impl FnOnce() -> Result<T, JobError>) -> Result<T, JobError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!("a job panicked before it reached the queue");
+        Err(JobError::Failed("it could not be prepared".into()))
+    })
 }
 
 /// The queue, with what suits the device where the configuration leaves it open.

@@ -16,8 +16,8 @@ mod shapes;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use language::Feed;
 pub use language::Greedy;
-pub(crate) use language::{Feed, likeliest};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
@@ -278,7 +278,7 @@ impl Model {
         let config = shapes::config(shape)?;
         let weights = Weights::random(dtype)?;
         let Loaded { body, shape: sizes } = load(&config, &weights, &device)?;
-        let embed = EmbedSettings::read(Path::new("."), sizes.tokens_max)?;
+        let embed = EmbedSettings::plain(sizes.tokens_max);
         let card = card(shape.into(), &config, &body, &sizes, &embed, false);
         let (tokenizer, template, end_ids, weight_bytes) = (None, None, Vec::new(), weights.bytes());
         Ok(Model { card, body, shape: sizes, device, tokenizer, template, embed, end_ids, weight_bytes })
@@ -286,7 +286,7 @@ impl Model {
 
     /// Whether there is a model in a folder.
     pub(crate) fn is_at(folder: &Path) -> bool {
-        folder.join("config.json").is_file() || Weights::gguf_in(folder).is_some()
+        folder.join("config.json").is_file() || Weights::has_gguf(folder)
     }
 
     /// The shapes that [`random`](Self::random) knows.
@@ -505,7 +505,8 @@ fn card(
         dimensions: shape.hidden,
         layers: shape.layers,
         vocabulary: shape.vocabulary,
-        tokens_max: embed.tokens_max,
+        // A language model reads what it has positions for, whatever its tokenizer's files say.
+        tokens_max: if matches!(body, Body::Language(_)) { shape.tokens_max } else { embed.tokens_max },
         labels: shape.labels.unwrap_or(0),
         prompts: embed.prompts.keys().cloned().collect(),
         chat: has_template,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::engine::{EngineConfig, StartError, thread_pool};
 use crate::model::{Feed, Model};
+use crate::task::generate::sampler::most_likely;
 
 /// What to measure.
 #[derive(Debug, Clone, Copy)]
@@ -52,10 +53,9 @@ impl Model {
         if !self.is_language() {
             return Ok(Err("this is no language model".into()));
         }
-        let longest = test.prompt_tokens.max(test.generate_tokens);
         let tokens_max = self.card().tokens_max;
         if !(1..=tokens_max).contains(&test.prompt_tokens) || !(1..=tokens_max).contains(&test.generate_tokens) {
-            return Ok(Err(format!("{longest} tokens: prompt and generation must be of 1 to {tokens_max}")));
+            return Ok(Err(format!("prompt and generation must each be of 1 to {tokens_max} tokens")));
         }
         Ok(Ok(pool.install(|| Speed {
             prompt_tokens: test.prompt_tokens,
@@ -83,7 +83,7 @@ impl Model {
         let start = Instant::now();
         for _ in 0..tokens {
             let logits = self.step(&mut [Feed { ids: &[next], cache: &mut cache, logits_after: vec![0] }]);
-            next = crate::model::likeliest(&logits);
+            next = most_likely(&logits);
         }
         tokens as f64 / start.elapsed().as_secs_f64()
     }

@@ -179,9 +179,16 @@ impl Tokenizer {
     /// As [`encode`](Self::encode).
     pub(crate) fn encode_marked(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::new();
-        for (index, part) in text.split(MARKS).enumerate().filter(|(_, part)| !part.is_empty()) {
-            let special = if index % 2 == 0 { SpecialTokens::Within } else { SpecialTokens::None };
-            ids.extend(self.encode_prompt(part, special)?);
+        let mut is_text = false;
+        for part in text.split_inclusive(MARKS) {
+            let special = if is_text { SpecialTokens::None } else { SpecialTokens::Within };
+            let end = part.char_indices().next_back().filter(|(_, end)| MARKS.contains(end));
+            let text = &part[..end.map_or(part.len(), |(at, _)| at)];
+            if !text.is_empty() {
+                ids.extend(self.encode_prompt(text, special)?);
+            }
+            // A template may have cut one of a pair away: then what follows is text until the next pair ends.
+            is_text = end.is_some_and(|(_, mark)| mark == MARKS[0]);
         }
         Ok(ids)
     }

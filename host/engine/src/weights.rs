@@ -189,9 +189,9 @@ impl Weights {
         self.metadata.take()
     }
 
-    /// The GGUF file that [`open`](Self::open) would take for this folder, if it would.
-    pub(crate) fn gguf_in(folder: &Path) -> Option<PathBuf> {
-        if safetensors::is_in(folder) { None } else { gguf::find(folder).ok().flatten() }
+    /// Whether a folder holds GGUF files, be it more than can be told apart.
+    pub(crate) fn has_gguf(folder: &Path) -> bool {
+        !matches!(gguf::find(folder), Ok(None))
     }
 
     /// Bytes of all tensors as they are stored.

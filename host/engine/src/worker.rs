@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -17,6 +17,9 @@ use crate::schedule::{self, Limits, Place, Schedule};
 use crate::task::{Prepared, Want};
 
 pub(crate) use sequence::{Reader, Sequence};
+
+/// How often readers without room are looked at.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A job of inputs in the queue.
 pub(crate) struct Request {
@@ -77,6 +80,8 @@ struct State {
     requests: BTreeMap<u64, Request>,
     /// Sequences that are not in a step now.
     sequences: BTreeMap<u64, Sequence>,
+    /// Those of them that have a next token, which is fed when their reader has room for one more.
+    paused: Vec<u64>,
     /// Sequences under way, and what their caches may grow to.
     sequence_count: usize,
     cache_bytes: usize,
@@ -129,6 +134,7 @@ impl Queue {
             schedule: Schedule::new(limits),
             requests: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            paused: Vec::new(),
             sequence_count: 0,
             cache_bytes: 0,
             is_closed: false,
@@ -170,6 +176,7 @@ impl Queue {
     /// When there is not.
     pub(crate) fn push_sequence(&self, sequence: Sequence) -> Result<(), JobError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.check(&sequence)?;
         let mut state = self.state();
         let cache_bytes = state.cache_bytes.saturating_add(sequence.cache_bytes);
         if state.sequence_count >= self.limits.sequences_max || cache_bytes > self.limits.cache_bytes_max {
@@ -183,6 +190,26 @@ impl Queue {
         drop(state);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Refuses a sequence that there would never be room for.
+    fn check(&self, sequence: &Sequence) -> Result<(), JobError> {
+        let (bytes, bytes_max) = (sequence.cache_bytes, self.limits.cache_bytes_max);
+        if bytes > bytes_max {
+            let reason = format!("its keys and values may take {bytes} bytes; at most {bytes_max} are for all generations");
+            return Err(JobError::InvalidInput(format!("{reason}: ask for fewer tokens")));
+        }
+        let (tokens, tokens_max) = (sequence.left(), self.state().schedule.tokens_max());
+        if tokens > tokens_max {
+            let reason = format!("the prompt has {tokens} tokens; at most {tokens_max} fit into the queue");
+            return Err(JobError::InvalidInput(format!("{reason}: send less at once")));
+        }
+        Ok(())
+    }
+
+    /// Sequences that may be under way.
+    pub(crate) fn sequences_max(&self) -> usize {
+        self.limits.sequences_max
     }
 
     /// Bytes that all caches may grow to.
@@ -219,14 +246,23 @@ impl Queue {
     fn next_step(&self) -> Option<Step> {
         let mut state = self.state();
         loop {
+            if state.is_closed && state.sequence_count > 0 {
+                let stopped = state.stop_sequences();
+                drop(state);
+                stopped.into_iter().for_each(|sequence| sequence.reader.fail(JobError::Stopped));
+                state = self.state();
+            }
             state.forget_abandoned();
+            state.resume_ready();
             if let Some((kind, places)) = state.schedule.next_batch() {
                 return Some(state.take(kind, places));
             }
             if state.is_closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // A reader that makes room tells nobody: it is asked.
+            let pause = if state.paused.is_empty() { Duration::MAX } else { PAUSE };
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -254,19 +290,19 @@ impl Queue {
             if turn.is_over || failure.is_some() {
                 state.sequence_count -= 1;
                 state.cache_bytes -= turn.sequence.cache_bytes;
-                ended.push(turn.sequence);
+                ended.push(turn);
                 continue;
             }
             if turn.sequence.is_new_token() {
-                state.schedule.feed(turn.id, sequence_kind(&turn.sequence.model), 1);
+                state.paused.push(turn.id);
             }
             state.sequences.insert(turn.id, turn.sequence);
         }
         drop(state);
         let Some(reason) = failure else { return };
         tracing::error!(reason, "a step of language models panicked");
-        for sequence in ended {
-            sequence.reader.fail(JobError::Failed(reason.clone()));
+        for turn in ended.into_iter().filter(|turn| !turn.is_over) {
+            turn.sequence.reader.fail(JobError::Failed(reason.clone()));
         }
     }
 
@@ -331,6 +367,27 @@ impl State {
             !is_abandoned
         });
         schedule.retain(|id| requests.contains_key(&id) || sequences.contains_key(&id));
+    }
+
+    /// Puts sequences into the schedule whose readers have room for another token.
+    fn resume_ready(&mut self) {
+        let State { schedule, sequences, paused, .. } = self;
+        paused.retain(|id| match sequences.get(id) {
+            Some(sequence) if !sequence.reader.is_ready() => true,
+            Some(sequence) => {
+                schedule.feed(*id, sequence_kind(&sequence.model), 1);
+                false
+            }
+            None => false,
+        });
+    }
+
+    /// Takes all sequences out: the engine ends.
+    fn stop_sequences(&mut self) -> Vec<Sequence> {
+        self.sequence_count = 0;
+        self.cache_bytes = 0;
+        self.paused.clear();
+        std::mem::take(&mut self.sequences).into_values().collect()
     }
 
     /// Takes what the schedule picked out of the queue.

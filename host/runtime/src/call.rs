@@ -55,12 +55,13 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// What may be done.
     pub(crate) policy: Arc<Snapshot>,
-    /// Fires when the client is gone: nobody will read the answer.
+    /// Fires when the request is over: its client is gone, or the guest is done with it. What runs on has no reader.
     pub(crate) gone: CancellationToken,
 }
 
 /// The calls that an instance serves, by guest task. An entry stays until its task's number is used again, so that what a
-/// guest does after its answer still counts as that request; task numbers are reused, which bounds the table.
+/// guest does after its answer still counts as that request, which is over: no model runs for it any more. Task numbers are
+/// reused, which bounds the table.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(HashMap<GuestTaskId, Arc<Call>>);
 

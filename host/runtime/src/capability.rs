@@ -55,13 +55,13 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
     Ok(Context { call: call::current(store).ok_or_else(outside)?, inference, log })
 }
 
-/// Waits for the engine until the request's deadline, or until its client is gone; then the work is dropped.
+/// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.
 async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output = Result<T, E>>) -> Result<T, types::Error> {
     let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
     tokio::select! {
         result = work => result.map_err(Into::into),
         () = tokio::time::sleep_until(call.deadline) => over("the time for this request is over"),
-        () = call.gone.cancelled() => over("the client is gone"),
+        () = call.gone.cancelled() => over("the request is over: it was answered, or its client is gone"),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct ServerConfig {
     /// Instances that may live at one time, all components together.
     pub instances_max: u32,
     /// Those of them whose host calls block, each on a thread of its own: instances of components that import `wasi:nn`. More
-    /// are answered 503.
+    /// are answered 503. At most 512.
     pub blocking_instances_max: usize,
     /// Connections that may be open at one time; more wait to be accepted.
     pub connections_max: usize,
@@ -70,6 +70,9 @@ impl Default for ServerConfig {
     }
 }
 
+/// Threads that tokio has for calls that block.
+const BLOCKING_THREADS_MAX: usize = 512;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -85,6 +88,9 @@ pub enum ConfigError {
     /// A number that must not be 0.
     #[error("`{0}` must not be 0")]
     Zero(&'static str),
+    /// More threads than there are for calls that block: an instance would wait for one past its deadline.
+    #[error("`blocking_instances_max = {0}` is too many: there are {BLOCKING_THREADS_MAX} threads for calls that block")]
+    TooManyBlocking(usize),
 }
 
 impl ServerConfig {
@@ -103,6 +109,9 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         if !self.listen.ip().is_loopback() {
             return Err(ConfigError::ListensBeyondLoopback(self.listen));
+        }
+        if self.blocking_instances_max > BLOCKING_THREADS_MAX {
+            return Err(ConfigError::TooManyBlocking(self.blocking_instances_max));
         }
         let zeros = [
             ("generations_max", self.generations_max == 0),
@@ -132,6 +141,13 @@ mod tests {
         }
         let config = ServerConfig { listen: "[::1]:0".parse().expect("an address"), ..ServerConfig::default() };
         assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn more_blocking_instances_than_threads_are_refused() {
+        let check = |blocking_instances_max| ServerConfig { blocking_instances_max, ..ServerConfig::default() }.check();
+        assert!(check(512).is_ok());
+        assert!(matches!(check(513), Err(ConfigError::TooManyBlocking(513))));
     }
 
     #[test]

@@ -54,9 +54,36 @@ pub(crate) type Response = ::http::Response<GuestBody>;
 struct Work {
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
-    reply: oneshot::Sender<Result<Response, Fault>>,
+    reply: Reply,
     /// Counts it, until the guest is done with it or dead.
     _inside: Inside,
+}
+
+/// Where an answer goes. An instance that fails takes no other request by the time the client hears of it.
+struct Reply {
+    sender: Option<oneshot::Sender<Result<Response, Fault>>>,
+    /// The instance that took the request.
+    slot: Option<Arc<Slot>>,
+}
+
+impl Reply {
+    /// Answers; the client may be gone, and then nobody misses it.
+    fn send(mut self, answer: Result<Response, Fault>) {
+        if let (Some(slot), Err(Fault::Trapped)) = (&self.slot, &answer) {
+            slot.close();
+        }
+        if let Some(sender) = self.sender.take() {
+            drop(sender.send(answer));
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.as_ref().filter(|_| self.sender.is_some()) {
+            slot.close(); // no answer: the guest trapped
+        }
+    }
 }
 
 /// The instances of one component.
@@ -218,7 +245,8 @@ pub(crate) async fn dispatch(
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
     let _inside = component.instances.enter()?;
-    let (reply, answer) = oneshot::channel();
+    let (sender, answer) = oneshot::channel();
+    let reply = Reply { sender: Some(sender), slot: None };
     let (deadline, gone) = (call.deadline, call.gone.clone());
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
     let slot = place(component, Work { request, call, reply, _inside });
@@ -284,7 +312,7 @@ fn start_blocking(
             slot.close();
             tokio::spawn(async move {
                 if let Some(work) = incoming.recv().await {
-                    drop(work.reply.send(Err(Fault::Busy))); // its owner may be gone
+                    work.reply.send(Err(Fault::Busy));
                 }
             });
         }
@@ -310,7 +338,7 @@ async fn live(component: Arc<Component>, slot: Arc<Slot>, mut incoming: mpsc::Un
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         tracing::warn!(component = %component.name(), "every instance that `instances_max` allows is in use");
         while let Ok(work) = incoming.try_recv() {
-            drop(work.reply.send(Err(Fault::Busy))); // its owner may be gone
+            work.reply.send(Err(Fault::Busy));
         }
         return;
     }
@@ -323,7 +351,7 @@ async fn serve(
     accessor: &Accessor<Ctx>,
     guest: &guest::Guest,
     reuse: &Reuse,
-    slot: &Slot,
+    slot: &Arc<Slot>,
     incoming: &mut mpsc::UnboundedReceiver<Work>,
 ) -> wasmtime::Result<()> {
     let mut running = FuturesUnordered::new();
@@ -336,8 +364,9 @@ async fn serve(
                     return Ok(());
                 }
             }
-            Some(work) = incoming.recv() => running.push(async {
+            Some(mut work) = incoming.recv() => running.push(async {
                 let deadline = work.call.deadline;
+                work.reply.slot = Some(slot.clone());
                 (deadline, guest.serve(accessor, work).await)
             }),
         }

@@ -105,6 +105,7 @@ impl Chat {
         self.history.push(message("user", text));
         let answered = self.runtime.block_on(answer(&self.engine, self.job()));
         match answered {
+            Ok(answer) if answer.is_empty() => drop(self.history.pop()),
             Ok(answer) => self.history.push(message("assistant", &answer)),
             Err(error) => {
                 self.history.pop();

@@ -186,7 +186,8 @@ fn inspect(options: &Inspect) -> anyhow::Result<()> {
     let path = options.which.path()?;
     let model = options.which.open()?;
     let tensors = Model::tensors(&path)?;
-    let numbers: usize = tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+    let count = |shape: &[usize]| shape.iter().fold(1, |numbers: usize, size| numbers.saturating_mul(*size));
+    let numbers = tensors.iter().fold(0, |sum: usize, tensor| sum.saturating_add(count(&tensor.shape)));
     if options.json {
         let rows = tensors.iter().map(|tensor| json!({"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape}));
         return print(&json!({"card": model.card(), "parameters": numbers, "tensors": rows.collect::<Vec<_>>()}));

@@ -12,7 +12,7 @@ mod quantize;
 
 pub(crate) use quantize::quantize;
 
-pub(super) use format::{Format, LANES_MAX, WithFormat, decode};
+pub(super) use format::{Format, LANES_MAX, Sink, WithFormat, decode, short_step, steps};
 
 use super::gemm::tile::{LANES, Lane};
 use super::isa::Isa;

@@ -1,7 +1,7 @@
 //! The linear layer over a weight as it lies in a file: rows of blocks, decoded on the way.
 //!
-//! - Few rows: each row of the weight is decoded once into the first-level cache and multiplied with all rows of x
-//!   ([`dots`]); the memory that the weight comes from is the limit. A sum is 16 sums side by side, then a fixed tree.
+//! - Few rows: each row of the weight is decoded once, into registers or the first-level cache, and multiplied with all rows
+//!   of x ([`dots`]); the memory that the weight comes from is the limit. A sum is 16 sums side by side, then a fixed tree.
 //! - Many rows: panels of 16 rows of the weight are decoded once and then serve the micro-kernel of dense weights
 //!   ([`panels`]). A sum takes its terms in order.
 //!
@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::slice::ChunksExact;
 
 use super::activation::Activation;
-use super::block::{BlockType, Format, WithFormat};
+use super::block::BlockType;
 use super::isa::Isa;
 use super::parallel::{SharedOutput, threads_for};
 
@@ -39,25 +39,79 @@ pub(crate) struct BlockMatrix<'a> {
     pub(crate) in_features: usize,
 }
 
-/// y = activation(x·Wᵀ + bias), on the current rayon pool when that pays.
+/// A weight whose outputs lie beside those of others.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// The weight.
+    pub(crate) matrix: BlockMatrix<'a>,
+    /// `[out_features]`.
+    pub(crate) bias: Option<&'a [f32]>,
+}
+
+/// y = activation(x·Wᵀ + bias), on the current rayon pool when that pays; W and the bias are the parts' below each other.
 ///
 /// # Shapes
-/// `x`: `[rows, in_features]`; `bias`: `[out_features]`; `y`: `[rows, out_features]`, whatever it held before.
+/// `x`: `[rows, in_features]`; `y`: `[rows, out_features]`, those of all parts, whatever it held before.
 ///
 /// # Panics
-/// If a length does not fit these shapes, or the weight has no row or column.
-pub(crate) fn linear(x: &[f32], weight: BlockMatrix<'_>, bias: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
-    let threads = threads_for(x.len().saturating_mul(weight.out_features), WORK_PER_THREAD);
-    linear_on(Isa::detected(), threads, Layer { x, weight, bias, activation }, y);
+/// If a length does not fit these shapes, there is no part, or a weight has no row or column.
+pub(crate) fn linear(x: &[f32], parts: &[Part<'_>], activation: Activation, y: &mut [f32]) {
+    let out_features: usize = parts.iter().map(|part| part.matrix.out_features).sum();
+    let threads = threads_for(x.len().saturating_mul(out_features), WORK_PER_THREAD);
+    linear_on(Isa::detected(), threads, Layers { x, parts, activation }, y);
 }
 
 /// What `linear` was asked for, less the output.
+#[derive(Clone, Copy)]
+struct Layers<'a> {
+    x: &'a [f32],
+    parts: &'a [Part<'a>],
+    activation: Activation,
+}
+
+fn linear_on(isa: Isa, threads: usize, layers: Layers<'_>, y: &mut [f32]) {
+    let layers = layers.checked(y);
+    let rows = layers[0].rows();
+    let y = SharedOutput::new(y);
+    if rows == 0 {
+        return;
+    }
+    if rows <= DOT_ROWS_MAX {
+        dots::run(isa, threads, &layers, &y);
+    } else {
+        layers.into_iter().for_each(|layer| panels::run(isa, threads, layer, &y));
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// At least one layer; all fit together and to `y`.
+    fn checked(self, y: &[f32]) -> Vec<Layer<'a>> {
+        let Layers { x, parts, activation } = self;
+        let in_features = parts.first().expect("a layer has at least one part").matrix.in_features;
+        assert!(parts.iter().all(|part| part.matrix.in_features == in_features), "parts have the same input");
+        let stride = parts.iter().map(|part| part.matrix.out_features).sum();
+        let mut first_column = 0;
+        let layer = |&Part { matrix: weight, bias }: &Part<'a>| {
+            let layer = Layer { x, weight, bias, activation, stride, first_column };
+            layer.assert_shapes(y);
+            first_column += weight.out_features;
+            layer
+        };
+        parts.iter().map(layer).collect()
+    }
+}
+
+/// One part.
 #[derive(Clone, Copy)]
 struct Layer<'a> {
     x: &'a [f32],
     weight: BlockMatrix<'a>,
     bias: Option<&'a [f32]>,
     activation: Activation,
+    /// Numbers of a row of y.
+    stride: usize,
+    /// Where in a row of y its outputs begin.
+    first_column: usize,
 }
 
 impl<'a> Layer<'a> {
@@ -79,37 +133,8 @@ impl<'a> Layer<'a> {
         assert_eq!(Some(bytes.len()), row_bytes.checked_mul(out_features), "weight is [out_features, in_features]");
         let rows = self.rows();
         assert_eq!(self.x.len(), rows * in_features, "x is [rows, in_features]");
-        assert_eq!(y.len(), rows * out_features, "y is [rows, out_features]");
+        assert_eq!(y.len(), rows * self.stride, "y is [rows, out_features]");
         assert!(self.bias.is_none_or(|bias| bias.len() == out_features), "bias is [out_features]");
-    }
-}
-
-fn linear_on(isa: Isa, threads: usize, layer: Layer<'_>, y: &mut [f32]) {
-    layer.assert_shapes(y);
-    if layer.rows() > 0 {
-        let y = SharedOutput::new(y);
-        layer.weight.ty.with_format(Run { isa, threads, layer, y: &y });
-    }
-}
-
-/// The layer, for one type of blocks.
-struct Run<'a> {
-    isa: Isa,
-    threads: usize,
-    layer: Layer<'a>,
-    y: &'a SharedOutput<'a>,
-}
-
-impl WithFormat for Run<'_> {
-    type Output = ();
-
-    fn call<F: Format>(self) {
-        let Run { isa, threads, layer, y } = self;
-        if layer.rows() <= DOT_ROWS_MAX {
-            dots::run::<F>(isa, threads, layer, y);
-        } else {
-            panels::run::<F>(isa, threads, layer, y);
-        }
     }
 }
 
@@ -159,49 +184,61 @@ mod tests {
         bytes
     }
 
-    fn linear_f64(layer: Layer<'_>) -> Vec<f64> {
-        let BlockMatrix { ty, bytes, out_features, in_features } = layer.weight;
-        let mut weight = vec![0.0; out_features * in_features];
-        dequantize(ty, bytes, &mut weight);
-        let one = |x: &[f32], o: usize| {
-            let row = &weight[o * in_features..][..in_features];
-            let sum: f64 = x.iter().zip(row).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-            sum + layer.bias.map_or(0.0, |bias| f64::from(bias[o]))
+    fn linear_f64(layers: Layers<'_>) -> Vec<f64> {
+        let in_features = layers.parts[0].matrix.in_features;
+        let weights = layers.parts.iter().flat_map(|Part { matrix, bias }| {
+            let mut weight = vec![0.0; matrix.out_features * in_features];
+            dequantize(matrix.ty, matrix.bytes, &mut weight);
+            let bias = bias.map_or_else(|| vec![0.0; matrix.out_features], <[f32]>::to_vec);
+            weight.chunks(in_features).map(<[f32]>::to_vec).zip(bias).collect::<Vec<_>>()
+        });
+        let weights: Vec<(Vec<f32>, f32)> = weights.collect();
+        let one = |x: &[f32], (row, bias): &(Vec<f32>, f32)| {
+            let products = x.iter().zip(row).map(|(x, w)| f64::from(*x) * f64::from(*w));
+            products.sum::<f64>() + f64::from(*bias)
         };
-        layer.x.chunks(in_features).flat_map(|x| (0..out_features).map(move |o| one(x, o)).collect::<Vec<_>>()).collect()
+        layers.x.chunks(in_features).flat_map(|x| weights.iter().map(move |weight| one(x, weight))).collect()
     }
 
-    fn output(isa: Isa, threads: usize, layer: Layer<'_>) -> Vec<f32> {
-        let mut y = vec![f32::NAN; layer.rows() * layer.weight.out_features];
-        linear_on(isa, threads, layer, &mut y);
+    fn output(isa: Isa, threads: usize, layers: Layers<'_>) -> Vec<f32> {
+        let out_features: usize = layers.parts.iter().map(|part| part.matrix.out_features).sum();
+        let mut y = vec![f32::NAN; layers.x.len() / layers.parts[0].matrix.in_features * out_features];
+        linear_on(isa, threads, layers, &mut y);
         y
+    }
+
+    fn plain(bytes: &[u8], in_features: usize) -> [Part<'_>; 1] {
+        [Part { matrix: BlockMatrix { ty: BlockType::Q8_0, bytes, out_features: 2, in_features }, bias: None }]
     }
 
     #[test]
     fn no_rows_give_no_output() {
-        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 68], out_features: 2, in_features: 32 };
-        linear(&[], weight, None, Activation::None, &mut []);
+        linear(&[], &plain(&[0; 68], 32), Activation::None, &mut []);
     }
 
     #[test]
     #[should_panic(expected = "rows of a weight are whole blocks")]
     fn a_row_that_is_not_whole_blocks_is_refused() {
-        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 34], out_features: 2, in_features: 16 };
-        linear(&[0.0; 16], weight, None, Activation::None, &mut [0.0; 2]);
+        linear(&[0.0; 16], &plain(&[0; 34], 16), Activation::None, &mut [0.0; 2]);
     }
 
     #[test]
     #[should_panic(expected = "weight is [out_features, in_features]")]
     fn a_weight_of_other_bytes_is_refused() {
-        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 67], out_features: 2, in_features: 32 };
-        linear(&[0.0; 32], weight, None, Activation::None, &mut [0.0; 2]);
+        linear(&[0.0; 32], &plain(&[0; 67], 32), Activation::None, &mut [0.0; 2]);
     }
 
     #[test]
     #[should_panic(expected = "y is [rows, out_features]")]
     fn an_output_of_another_length_is_refused() {
-        let weight = BlockMatrix { ty: BlockType::Q8_0, bytes: &[0; 68], out_features: 2, in_features: 32 };
-        linear(&[0.0; 64], weight, None, Activation::None, &mut [0.0; 3]);
+        linear(&[0.0; 64], &plain(&[0; 68], 32), Activation::None, &mut [0.0; 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "parts have the same input")]
+    fn parts_of_another_input_are_refused() {
+        let parts = [plain(&[0; 68], 32), plain(&[0; 136], 64)].concat();
+        linear(&[0.0; 64], &parts, Activation::None, &mut [0.0; 8]);
     }
 
     #[test]
@@ -209,13 +246,14 @@ mod tests {
         for (ty, batch_rows, n, k) in [(BlockType::Q4K, 8, 70, 512), (BlockType::F16, 8, 300, 389), (BlockType::Q5_0, 7, 5, 32)]
         {
             let (bytes, x, bias) = (blocks(ty, n * k, 2), numbers(batch_rows * k, 3), numbers(n, 4));
-            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let matrix = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let parts = [Part { matrix, bias: Some(&bias) }];
             let mut batch = vec![0.0; batch_rows * n];
-            linear(&x, weight, Some(&bias), Activation::Silu, &mut batch);
+            linear(&x, &parts, Activation::Silu, &mut batch);
             for rows in 1..batch_rows {
                 for (x, batch) in x.chunks_exact(rows * k).zip(batch.chunks_exact(rows * n)) {
                     let mut alone = vec![0.0; rows * n];
-                    linear(x, weight, Some(&bias), Activation::Silu, &mut alone);
+                    linear(x, &parts, Activation::Silu, &mut alone);
                     assert!(alone == batch, "{rows} rows of {batch_rows}");
                 }
             }
@@ -226,13 +264,14 @@ mod tests {
     fn some_of_many_rows_equal_theirs_in_a_larger_batch_bit_for_bit() {
         for (ty, n, k) in [(BlockType::Q6K, 70, 512), (BlockType::Bf16, 300, 389), (BlockType::Q4_1, 1000, 64)] {
             let batch_rows = 200;
-            let (bytes, x) = (blocks(ty, n * k, 2), numbers(batch_rows * k, 3));
-            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let (bytes, x, bias) = (blocks(ty, n * k, 2), numbers(batch_rows * k, 3), numbers(n, 4));
+            let matrix = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
+            let parts = [Part { matrix, bias: Some(&bias) }];
             let mut batch = vec![0.0; batch_rows * n];
-            linear(&x, weight, None, Activation::None, &mut batch);
+            linear(&x, &parts, Activation::None, &mut batch);
             for rows in [DOT_ROWS_MAX + 1, 23, 64, 199] {
                 let mut some = vec![0.0; rows * n];
-                linear(&x[..rows * k], weight, None, Activation::None, &mut some);
+                linear(&x[..rows * k], &parts, Activation::None, &mut some);
                 assert!(some == batch[..rows * n], "{rows} rows of {batch_rows}");
             }
         }
@@ -241,20 +280,25 @@ mod tests {
     proptest! {
         #[test]
         fn every_path_equals_the_portable_twin_bit_for_bit_and_f64_closely(
-            ty in prop::sample::select(&BlockType::ALL[..]), (rows, n) in (1_usize..40, 1_usize..100),
-            (blocks_per_row, odd) in (1_usize..4, 0_usize..40), threads in 1_usize..4, seed: u32, biased: bool,
+            parts in prop::collection::vec((prop::sample::select(&BlockType::ALL[..]), 1_usize..60, any::<bool>()), 1..4),
+            rows in 1_usize..40, (blocks_per_row, odd) in (1_usize..4, 0_usize..40), threads in 1_usize..4, seed: u32,
         ) {
-            let k = blocks_per_row * ty.numbers() + if ty.numbers() == 1 { odd } else { 0 };
-            let (bytes, x, bias) = (blocks(ty, n * k, seed), numbers(rows * k, seed ^ 1), numbers(n, seed ^ 2));
-            let weight = BlockMatrix { ty, bytes: &bytes, out_features: n, in_features: k };
-            let plain = Layer { x: &x, weight, bias: biased.then_some(bias.as_slice()), activation: Activation::None };
+            let block = parts.iter().map(|(ty, ..)| ty.numbers()).max().expect("at least one part");
+            let k = blocks_per_row * block + if block == 1 { odd } else { 0 };
+            let x = numbers(rows * k, seed ^ 1);
+            let stored: Vec<_> = parts.iter().map(|&(ty, n, _)| (blocks(ty, n * k, seed), numbers(n, seed ^ 2))).collect();
+            let parts: Vec<_> = parts.iter().zip(&stored).map(|(&(ty, out_features, biased), (bytes, bias))| {
+                let matrix = BlockMatrix { ty, bytes, out_features, in_features: k };
+                Part { matrix, bias: biased.then_some(bias.as_slice()) }
+            }).collect();
+            let plain = Layers { x: &x, parts: &parts, activation: Activation::None };
             for (y, exact) in output(Isa::detected(), threads, plain).iter().zip(linear_f64(plain)) {
                 prop_assert!((f64::from(*y) - exact).abs() < 1e-4, "{} is not {}", y, exact);
             }
-            let layer = Layer { activation: Activation::GeluTanh, ..plain };
-            let twin = output(Isa::PORTABLE, 1, layer);
+            let layers = Layers { activation: Activation::GeluTanh, ..plain };
+            let twin = output(Isa::PORTABLE, 1, layers);
             for isa in Isa::available() {
-                prop_assert_eq!(&output(isa, threads, layer), &twin, "{:?} {:?}", ty, isa);
+                prop_assert_eq!(&output(isa, threads, layers), &twin, "{:?}", isa);
             }
         }
     }

@@ -8,6 +8,11 @@ use super::gemm::tile::{LANES, Lane};
 /// Positions of a block. Twice as many make a prefill's attention a tenth faster, and the last block's waste twice as large.
 pub(crate) const BLOCK: usize = 128;
 
+/// Numbers that a position takes in each head: its key, and its value, which fills whole lanes.
+pub(crate) fn numbers_per_head(head_dim: usize) -> Option<usize> {
+    head_dim.checked_add(head_dim.checked_next_multiple_of(LANES)?)
+}
+
 /// Keys and values of the positions of one sequence, in one layer.
 pub(crate) struct LayerCache {
     /// Each `[kv_heads]` times keys `[panels of positions, head_dim]`, then values `[panels of head_dim, BLOCK]`.

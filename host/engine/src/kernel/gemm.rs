@@ -154,7 +154,8 @@ impl Kernel for Block<'_> {
     fn run(self) {
         let Layer { x, weight, bias, activation } = self.layer;
         let (depth, columns) = (weight.in_features, weight.out_features);
-        let product = Product { isa: self.isa, x, depth, columns, bias, activation, y: self.y };
+        let (y, stride, first_column) = (self.y, columns, 0);
+        let product = Product { isa: self.isa, x, depth, columns, bias, activation, y, stride, first_column };
         let mut panel = self.panels.start;
         while panel < self.panels.end {
             let width = product.panels_within(self.rows.len(), self.panels.end - panel);
@@ -173,14 +174,18 @@ pub(super) struct Product<'a> {
     pub(super) x: &'a [f32],
     /// Numbers of a row of x.
     pub(super) depth: usize,
-    /// Numbers of a row of y.
+    /// Columns that are computed.
     pub(super) columns: usize,
     /// `[columns]`.
     pub(super) bias: Option<&'a [f32]>,
     /// Applied last.
     pub(super) activation: Activation,
-    /// `[rows, columns]`.
+    /// `[rows, stride]`.
     pub(super) y: &'a SharedOutput<'a>,
+    /// Numbers of a row of y.
+    pub(super) stride: usize,
+    /// Where in a row of y the columns begin.
+    pub(super) first_column: usize,
 }
 
 impl Product<'_> {
@@ -219,16 +224,17 @@ impl Product<'_> {
 
     #[inline(always)]
     fn tile(&self, rows: Range<usize>, panels: Range<usize>, weight: Panels<'_>) {
-        let (depth, columns) = (self.depth, self.columns);
+        let (depth, columns, stride) = (self.depth, self.columns, self.stride);
         let operand = Rows { values: &self.x[rows.start * depth..], stride: depth, count: rows.len() };
         let (first, end) = (panels.start * LANES, columns.min(panels.end * LANES));
         if panels.end * LANES <= columns {
-            let start = self.y.spanning(rows.start * columns + first..(rows.end - 1) * columns + end);
+            let at = |row: usize, column: usize| row * stride + self.first_column + column;
+            let start = self.y.spanning(at(rows.start, first)..at(rows.end - 1, end));
             for row in 0..rows.len() {
-                tile::prefetch(start.wrapping_add(row * columns), end - first);
+                tile::prefetch(start.wrapping_add(row * stride), end - first);
             }
             // SAFETY: `y` spans these rows and columns, and no other job, nor this one at this time, has a part of them.
-            let sums = unsafe { Sums::within(start, columns, rows.len(), end - first) };
+            let sums = unsafe { Sums::within(start, stride, rows.len(), end - first) };
             tile::multiply(self.isa, operand, weight, depth, sums);
         } else {
             let mut sums = [Lane::ZERO; ROWS_MAX * PANELS_MAX];
@@ -249,7 +255,7 @@ impl Product<'_> {
     #[inline(always)]
     #[allow(clippy::mut_from_ref, reason = "as in `SharedOutput::part`")]
     fn row(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
-        let start = row * self.columns;
+        let start = row * self.stride + self.first_column;
         // SAFETY: jobs have no row and panel in common, and this job holds one part at a time.
         unsafe { self.y.part(start + columns.start..start + columns.end) }
     }

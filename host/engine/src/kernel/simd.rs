@@ -36,6 +36,8 @@ pub(crate) trait Simd: Copy {
 
     /// Halves as floats.
     fn halves(self, bytes: &[Half; LANES]) -> Self::Floats;
+    /// Four halves as floats.
+    fn four_halves(self, bytes: &[u8; 8]) -> [f32; 4];
     /// Upper halves of floats.
     fn upper_halves(self, bytes: &[[u8; 2]; LANES]) -> Self::Floats;
     /// Bytes as integers.

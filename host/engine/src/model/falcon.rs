@@ -13,6 +13,9 @@ use crate::nn::{
 };
 use crate::weights::Weights;
 
+/// Set for GGUF files, which hold queries, keys and values apart; no `config.json` has it.
+pub(super) const QKV_APART: &str = "gguf.qkv_apart";
+
 /// The fields of the configuration.
 struct Config {
     vocabulary: usize,
@@ -110,7 +113,7 @@ impl Config {
             (false, true) => (1, QkvOrder::Apart),
             (false, false) => (heads, QkvOrder::Grouped),
         };
-        let order = if fields.optional("qkv_apart")?.unwrap_or(false) { QkvOrder::Apart } else { order };
+        let order = if fields.optional(QKV_APART)?.unwrap_or(false) { QkvOrder::Apart } else { order };
         if !heads.is_multiple_of(kv_heads) {
             return Err(ModelError::Config("num_attention_heads must be a multiple of num_kv_heads".into()));
         }

@@ -6,10 +6,13 @@ use serde_json::{Map, Value};
 use super::ModelError;
 
 /// Fields that change no number of a forward pass, whatever they say.
-const WITHOUT_EFFECT: [&str; 22] = [
+const WITHOUT_EFFECT: [&str; 26] = [
+    "_attn_implementation_autoset",
     "_name_or_path",
-    "architectures", // checked with the head
+    "apply_residual_connection_post_layernorm", // of Falcon's first code, which never read it
+    "architectures",                            // checked with the head
     "attention_dropout",
+    "auto_map",
     "bos_token_id",
     "classifier_dropout",
     "dtype",
@@ -24,6 +27,7 @@ const WITHOUT_EFFECT: [&str; 22] = [
     "pretraining_tp", // the same product in slices
     "problem_type",
     "return_dict",
+    "tokenizer_class",
     "torch_dtype",
     "transformers.js_config",
     "transformers_version",
@@ -74,6 +78,11 @@ impl Fields {
     pub(super) fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ModelError> {
         let value = self.optional(name)?;
         value.ok_or_else(|| ModelError::Config(format!("{}{name} is missing", self.place)))
+    }
+
+    /// Whether a field is there, if only as null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
     }
 
     /// The value of a size: a whole number from 1 to [`SIZE_MAX`].
@@ -127,7 +136,8 @@ impl Fields {
     /// # Errors
     /// When a field is left that nobody asked for.
     pub(super) fn finish(self) -> Result<(), ModelError> {
-        let left: Vec<String> = self.left.iter().map(|(name, value)| format!("{}{name} = {value}", self.place)).collect();
+        let left = self.left.iter().filter(|(_, value)| !value.is_null());
+        let left: Vec<String> = left.map(|(name, value)| format!("{}{name} = {value}", self.place)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::ModelError;
+use super::falcon::QKV_APART;
+use super::llama::ROPE_INTERLEAVED;
 use crate::template::{ChatTemplate, SpecialTexts, TemplateError};
 use crate::weights::{Metadata, Weights, WeightsError};
 
@@ -152,9 +154,9 @@ impl Keys<'_> {
             (_, None) => {}
         }
         if self.architecture == "llama" {
-            config.insert("rope_interleaved".into(), true.into());
+            config.insert(ROPE_INTERLEAVED.into(), true.into());
         }
-        if self.architecture != "qwen2" {
+        if !matches!(config["model_type"].as_str(), Some("qwen2" | "mistral")) {
             config.insert("attention_bias".into(), self.weights.has("blk.0.attn_q.bias").into());
         }
         Ok(config.into())
@@ -172,7 +174,7 @@ impl Keys<'_> {
             "new_decoder_architecture": kv_heads != 1,
             "num_ln_in_parallel_attn": if self.weights.has(SECOND_NORM) { 2 } else { 1 },
             "parallel_attn": true,
-            "qkv_apart": true,
+            QKV_APART: true,
         })));
         Ok(config.into())
     }
@@ -190,17 +192,13 @@ impl Keys<'_> {
             "rope_theta": self.optional("rope.freq_base", Metadata::float)?.unwrap_or(10_000.0),
         }));
         let text = |metadata: &Metadata, key: &str| metadata.text(key).map(String::from);
-        let kind = self.optional("rope.scaling.type", text)?.unwrap_or_else(|| "none".into());
+        let kind = self.optional("rope.scaling.type", text)?;
         let factor = self.optional("rope.scaling.factor", Metadata::float)?;
-        let factor = factor.or(self.optional("rope.scale_linear", Metadata::float)?);
-        match (kind.as_str(), factor) {
-            ("none", None) => {}
-            ("linear", factor) | ("none", factor @ Some(_)) => {
-                config.insert("rope_scaling".into(), json!({"type": "linear", "factor": factor.unwrap_or(1.0)}));
-            }
-            (other, _) => {
-                config.insert("rope_scaling".into(), json!({"type": other, "factor": factor}));
-            }
+        let factor = factor.or(self.optional("rope.scale_linear", Metadata::float)?).filter(|&factor| factor != 0.0);
+        // A factor without a type is linear scaling.
+        let kind = kind.unwrap_or_else(|| if factor.is_some() { "linear".into() } else { "none".into() });
+        if kind != "none" {
+            config.insert("rope_scaling".into(), json!({"type": kind, "factor": factor.unwrap_or(1.0)}));
         }
         Ok(config)
     }
@@ -282,10 +280,10 @@ mod tests {
     fn metadata_become_the_configuration_that_transformers_would_write() {
         let config = config_of("llama", None).expect("reads");
         assert_eq!((&config["model_type"], &config["vocab_size"]), (&json!("llama"), &json!(2)));
-        assert_eq!((&config["rope_interleaved"], &config["tie_word_embeddings"]), (&json!(true), &json!(true)));
+        assert_eq!((&config[ROPE_INTERLEAVED], &config["tie_word_embeddings"]), (&json!(true), &json!(true)));
         let window = ("llama.attention.sliding_window", Entry::Unsigned(32));
         assert_eq!(config_of("llama", Some(window)).expect("reads")["model_type"], "mistral");
-        assert_eq!(config_of("falcon", None).expect("reads")["qkv_apart"], true);
+        assert_eq!(config_of("falcon", None).expect("reads")[QKV_APART], true);
     }
 
     #[test]

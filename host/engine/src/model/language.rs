@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::{Body, LanguageModel, Model};
 use crate::batch::{Batch, Tokens};
 use crate::device;
+use crate::kernel::cache::BLOCK;
 use crate::nn::KvCache;
+use crate::task::generate::sampler::most_likely;
 
 /// Some tokens of one sequence, and what is wanted of them.
 pub(crate) struct Feed<'a> {
@@ -56,6 +58,11 @@ impl Model {
     /// Bytes that a sequence of so many tokens takes; the most there are if that overflows.
     pub(crate) fn cache_bytes(&self, tokens: usize) -> usize {
         self.language().cache().bytes(tokens).unwrap_or(usize::MAX)
+    }
+
+    /// Tokens of a sequence whose cache takes at most so many bytes.
+    pub(crate) fn tokens_within(&self, bytes: usize) -> usize {
+        bytes / self.cache_bytes(BLOCK).max(1) * BLOCK
     }
 
     /// An empty cache for so many tokens.
@@ -189,16 +196,9 @@ impl GreedyRun {
         if position == last + greedy {
             self.report.logits_after_greedy = logits.to_vec();
         } else if position >= last {
-            let best = likeliest(logits);
+            let best = most_likely(logits);
             self.ids.push(best);
             self.report.greedy_ids.push(best);
         }
     }
-}
-
-/// The first of the ids with the highest logit.
-pub(crate) fn likeliest(logits: &[f32]) -> u32 {
-    let better = |best: usize, (id, logit): (usize, &f32)| if *logit > logits[best] { id } else { best };
-    let best = logits.iter().enumerate().fold(0, better);
-    u32::try_from(best).expect("a vocabulary is smaller than 2³²")
 }

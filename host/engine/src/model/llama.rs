@@ -10,6 +10,9 @@ use super::{Loaded, ModelError};
 use crate::nn::{Bias, RopeStyle};
 use crate::weights::Weights;
 
+/// Set for GGUF files, whose queries and keys are stored for neighbouring pairs; no `config.json` has it.
+pub(super) const ROPE_INTERLEAVED: &str = "gguf.rope_interleaved";
+
 /// Builds the model.
 pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
     let mut fields = Fields::new(config)?;
@@ -26,6 +29,7 @@ pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result
 /// # Errors
 /// When one is missing or not supported.
 pub(super) fn read(fields: &mut Fields, biases: Biases) -> Result<Config, ModelError> {
+    fields.only("rope_interleaved", false)?;
     let tokens_max = fields.size("max_position_embeddings")?;
     let (hidden, heads) = (fields.size("hidden_size")?, fields.size("num_attention_heads")?);
     let head_dim = match fields.optional_size("head_dim")? {
@@ -47,7 +51,7 @@ pub(super) fn read(fields: &mut Fields, biases: Biases) -> Result<Config, ModelE
         biases,
         has_head_norms: false,
         rope: RopeConfig::read(fields, tokens_max)?,
-        rope_style: match fields.optional("rope_interleaved")?.unwrap_or(false) {
+        rope_style: match fields.optional(ROPE_INTERLEAVED)?.unwrap_or(false) {
             true => RopeStyle::Interleaved,
             false => RopeStyle::Halves,
         },

@@ -9,11 +9,15 @@ use super::fields::Fields;
 use super::{Loaded, ModelError, llama};
 use crate::weights::Weights;
 
+/// What transformers takes for a window that is not stated; null is none.
+const WINDOW: usize = 4096;
+
 /// Builds the model.
 pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
     let mut fields = Fields::new(config)?;
     let mut config = llama::read(&mut fields, Biases::NONE)?;
-    let window = fields.optional_size("sliding_window")?;
+    let is_stated = fields.has("sliding_window");
+    let window = fields.optional_size("sliding_window")?.or((!is_stated).then_some(WINDOW));
     fields.finish()?;
     config.windows.fill(window);
     decoder::load(&config, weights, device)

@@ -10,6 +10,10 @@ use super::{Loaded, ModelError, llama};
 use crate::nn::Bias;
 use crate::weights::Weights;
 
+/// What transformers takes for fields that are not stated.
+const WINDOW: usize = 4096;
+const FIRST_WINDOW_LAYER: usize = 28;
+
 /// Builds the model.
 pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
     let mut fields = Fields::new(config)?;
@@ -25,8 +29,10 @@ pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result
 /// When the fields contradict each other.
 pub(super) fn windows(fields: &mut Fields, layers: usize) -> Result<Vec<Option<usize>>, ModelError> {
     let uses_windows: bool = fields.optional("use_sliding_window")?.unwrap_or(false);
-    let window = fields.optional_size("sliding_window")?.filter(|_| uses_windows);
-    let first: usize = fields.optional("max_window_layers")?.unwrap_or(0);
+    let is_stated = fields.has("sliding_window");
+    let window = fields.optional_size("sliding_window")?.or((!is_stated).then_some(WINDOW)).filter(|_| uses_windows);
+    let first: usize = fields.optional("max_window_layers")?.unwrap_or(FIRST_WINDOW_LAYER);
+    fields.only("use_mrope", false)?;
     let Some(types) = fields.optional::<Vec<String>>("layer_types")? else {
         return Ok((0..layers).map(|layer| window.filter(|_| layer >= first)).collect());
     };

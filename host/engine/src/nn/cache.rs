@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::device;
-use crate::kernel::cache::{BLOCK, LayerCache};
+use crate::kernel::cache::{BLOCK, LayerCache, numbers_per_head};
 
 /// Sizes of a model's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub(super) enum Layer {
 impl CacheShape {
     /// Bytes of a cache for so many positions, which come in blocks; none if that overflows.
     pub(crate) fn bytes(self, capacity: usize) -> Option<usize> {
-        let position = self.layers.checked_mul(self.kv_heads)?.checked_mul(self.head_dim)?.checked_mul(2 * size_of::<f32>())?;
+        let head = numbers_per_head(self.head_dim)?.checked_mul(size_of::<f32>())?;
+        let position = self.layers.checked_mul(self.kv_heads)?.checked_mul(head)?;
         position.checked_mul(capacity.checked_next_multiple_of(BLOCK)?)
     }
 }

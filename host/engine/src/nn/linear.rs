@@ -30,13 +30,10 @@ struct StoredPart {
 }
 
 impl StoredPart {
-    fn forward(&self, x: &[f32], tokens: usize, activation: Activation, device: &Device) -> Tensor<2> {
-        let StoredPart { weight, bias } = self;
-        let (out_features, in_features) = (weight.shape[0], weight.shape[1]);
-        let matrix = BlockMatrix { ty: weight.ty, bytes: weight.bytes(), out_features, in_features };
-        let mut y = vec![0.0; tokens * out_features];
-        block_linear::linear(x, matrix, bias.as_deref(), activation, &mut y);
-        device::tensor(y, [tokens, out_features], device)
+    fn part(&self) -> block_linear::Part<'_> {
+        let Stored { ty, shape, .. } = &self.weight;
+        let matrix = BlockMatrix { ty: *ty, bytes: self.weight.bytes(), out_features: shape[0], in_features: shape[1] };
+        block_linear::Part { matrix, bias: self.bias.as_deref() }
     }
 }
 
@@ -167,10 +164,11 @@ impl Linear {
             }
             Weight::Stored(parts) => {
                 let [tokens, _] = x.dims();
-                let parts = device::with_values(x, |x| {
-                    parts.iter().map(|part| part.forward(x, tokens, self.activation, &self.device)).collect::<Vec<_>>()
-                });
-                Tensor::cat(parts, 1)
+                let parts: Vec<_> = parts.iter().map(StoredPart::part).collect();
+                let out_features: usize = parts.iter().map(|part| part.matrix.out_features).sum();
+                let mut y = vec![0.0; tokens * out_features];
+                device::with_values(x, |x| block_linear::linear(x, &parts, self.activation, &mut y));
+                device::tensor(y, [tokens, out_features], &self.device)
             }
             Weight::Plain(plain) => {
                 let [weight, bias] = (**plain).clone();

@@ -126,6 +126,18 @@ struct TokenizerConfig {
 }
 
 impl EmbedSettings {
+    /// The settings of a model without files.
+    pub(crate) fn plain(tokens_max: usize) -> EmbedSettings {
+        EmbedSettings {
+            pooling: Pooling::Mean,
+            tokens_max,
+            normalize: true,
+            lower_case: false,
+            default_prompt: None,
+            prompts: BTreeMap::new(),
+        }
+    }
+
     /// Reads the settings of a folder. Without `modules.json` a model is mean-pooled and normalised.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::model::Model;
 use crate::template::Message;
+use crate::tokenizer::Tokenizer;
 use crate::worker::{Reader, Sequence};
 use sampler::{Sampler, Sampling, logprobs};
 use text::{Pushed, TextStream};
@@ -135,6 +136,12 @@ const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 1024;
 const LOGPROBS_MAX: usize = 20;
 
+/// Events that wait for their reader. While there is no room for what a token can bring, the sequence waits as well.
+const EVENTS_MAX: usize = 64;
+
+/// Events that one token can bring: its text, the text that was held back, and the end.
+const EVENTS_PER_TOKEN: usize = 3;
+
 /// Of all memory for caches, what a generation without a stated length may take: one part in so many.
 const CACHE_SHARE: usize = 4;
 
@@ -153,14 +160,15 @@ pub(crate) fn prepare(
         true => overflow(model, ids.len(), job.tokens_max),
         false => JobError::InvalidInput(format!("the prompt {reason}")),
     })?;
-    let room = model.card().tokens_max - ids.len();
+    let overflows = || overflow(model, ids.len(), job.tokens_max);
+    let room = model.card().tokens_max.checked_sub(ids.len()).ok_or_else(overflows)?;
     let tokens_max = match job.tokens_max {
         Some(wanted) if wanted > room => return Err(overflow(model, ids.len(), job.tokens_max)),
         Some(wanted) => wanted,
         None if room == 0 => return Err(overflow(model, ids.len(), None)),
-        None => room.min((cache_bytes_max / CACHE_SHARE / model.cache_bytes(1).max(1)).max(1)),
+        None => room.min(model.tokens_within(cache_bytes_max / CACHE_SHARE).saturating_sub(ids.len())).max(1),
     };
-    let (sender, generation) = Generation::channel(job.model, tokens_max.saturating_add(2));
+    let (sender, generation) = Generation::channel(job.model, EVENTS_MAX);
     let writer = Writer {
         model: model.clone(),
         sampler: Sampler::new(job.sampling, &ids),
@@ -222,7 +230,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Sends an event. There is room for all that a generation can have; a caller that is gone misses nothing.
+    /// Sends an event. There is room, or the sequence would wait; a caller that is gone misses nothing.
     fn send(&self, event: GenerateEvent) {
         drop(self.sender.try_send(Ok(event)));
     }
@@ -252,6 +260,10 @@ impl Reader for Writer {
         self.sender.is_closed()
     }
 
+    fn is_ready(&self) -> bool {
+        self.sender.capacity() >= EVENTS_PER_TOKEN
+    }
+
     fn read(&mut self, logits: &[f32]) -> Option<u32> {
         let id = self.sampler.next(logits);
         self.generated += 1;
@@ -260,7 +272,9 @@ impl Reader for Writer {
             return None;
         }
         let tokens = self.logprobs.map(|top| self.token_logprobs(logits, id, top));
-        let bytes = self.model.tokenizer.as_ref().map_or(&[][..], |tokenizer| tokenizer.pieces().bytes(id));
+        // Special tokens are no text.
+        let pieces = self.model.tokenizer.as_ref().map(Tokenizer::pieces).filter(|pieces| !pieces.is_special(id));
+        let bytes = pieces.map_or(&[][..], |pieces| pieces.bytes(id));
         let Pushed { text, stopped } = self.text.push(bytes);
         if !text.is_empty() || tokens.is_some() {
             self.send(GenerateEvent::Piece(Piece { text, tokens: tokens.into_iter().collect() }));

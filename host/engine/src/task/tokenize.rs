@@ -7,6 +7,9 @@ use crate::model::Model;
 use crate::template::{Message, Prompting};
 use crate::tokenizer::SpecialTokens;
 
+/// Longest text, in bytes: several times the longest context that models have.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+
 /// What to turn into token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenizeInput {
@@ -27,11 +30,21 @@ pub enum TokenizeInput {
 /// When the model has no tokenizer or no chat template, or the text can't be encoded.
 pub(crate) fn ids(model: &Model, input: &TokenizeInput) -> Result<Vec<u32>, JobError> {
     let tokenizer = model.tokenizer.as_ref().ok_or(JobError::NoTokenizer)?;
+    let bytes = match input {
+        TokenizeInput::Text { text, .. } => text.len(),
+        TokenizeInput::Chat(messages) => messages.iter().map(|message| message.content.len()).sum(),
+    };
+    if bytes > TEXT_BYTES_MAX {
+        return Err(JobError::InvalidInput(format!(
+            "the text has {bytes} bytes; at most {TEXT_BYTES_MAX} are tokenized at once"
+        )));
+    }
     let encoded = match input {
         TokenizeInput::Text { text, special: true } => tokenizer.encode_prompt(text, SpecialTokens::Around),
         TokenizeInput::Text { text, special: false } => tokenizer.encode_prompt(text, SpecialTokens::None),
         TokenizeInput::Chat(messages) => {
-            let mark = |message: &Message| Message { content: tokenizer.mark(&message.content), ..message.clone() };
+            let mark =
+                |Message { role, content }: &Message| Message { role: tokenizer.mark(role), content: tokenizer.mark(content) };
             let marked: Vec<Message> = messages.iter().map(mark).collect();
             tokenizer.encode_marked(&chat(model, &marked, Prompting::Reply)?)
         }

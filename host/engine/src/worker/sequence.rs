@@ -12,6 +12,11 @@ pub(crate) trait Reader: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
 
+    /// Whether there is room for what it has to say about one more token. Until there is, its sequence waits.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// Takes the logits after the last token that was fed. Gives the next token to feed, or none at the end.
     fn read(&mut self, logits: &[f32]) -> Option<u32>;
 
@@ -25,7 +30,9 @@ pub(crate) struct Sequence {
     pub(super) reader: Box<dyn Reader>,
     /// What it takes from the budget for caches.
     pub(super) cache_bytes: usize,
-    cache: KvCache,
+    capacity: usize,
+    /// None until the first step: a sequence that is not admitted takes nothing.
+    cache: Option<KvCache>,
     ids: Vec<u32>,
     fed: usize,
 }
@@ -34,8 +41,7 @@ impl Sequence {
     /// A sequence that begins with these tokens and may grow to `capacity`. It costs memory as it is fed.
     pub(crate) fn new(model: Arc<Model>, ids: Vec<u32>, capacity: usize, reader: Box<dyn Reader>) -> Sequence {
         let cache_bytes = model.cache_bytes(capacity);
-        let cache = model.new_cache(capacity);
-        Sequence { model, reader, cache_bytes, cache, ids, fed: 0 }
+        Sequence { model, reader, cache_bytes, capacity, cache: None, ids, fed: 0 }
     }
 
     /// Tokens that have yet to be fed.
@@ -49,7 +55,8 @@ impl Sequence {
         self.fed = part.end;
         let is_last = part.end == self.ids.len();
         let logits_after = if is_last { vec![tokens - 1] } else { Vec::new() };
-        Feed { ids: &self.ids[part], cache: &mut self.cache, logits_after }
+        let cache = self.cache.get_or_insert_with(|| self.model.new_cache(self.capacity));
+        Feed { ids: &self.ids[part], cache, logits_after }
     }
 
     /// Whether its reader picked a token just now that the schedule doesn't know of.

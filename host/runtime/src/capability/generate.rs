@@ -41,16 +41,25 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         let Running { events, outcome } = Running::start(context.call, async { Ok(generation) });
         let outcome = async { wasmtime::error::Ok(outcome.await.unwrap_or_else(|_| Err(cancelled()))) };
         host.with(|mut store| {
-            let events = StreamReader::new(store.as_context_mut(), Events(events)).map_err(no_handle)?;
-            let outcome = FutureReader::new(store.as_context_mut(), outcome).map_err(no_handle)?;
-            Ok(Generation { model, events, outcome })
+            let mut events = StreamReader::new(store.as_context_mut(), Events(events)).map_err(no_handle)?;
+            match FutureReader::new(store.as_context_mut(), outcome) {
+                Ok(outcome) => Ok(Generation { model, events, outcome }),
+                Err(cause) => {
+                    drop(events.close(store)); // dropped only, it would stay in the store; it was open until now
+                    Err(no_handle(cause))
+                }
+            }
         })
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
-        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-        granted_models(host.get(), call.policy.grants().generate.as_ref())
+        models(&mut host)
     }
+}
+
+fn models(host: &mut Access<'_, Ctx, HasSelf<Ctx>>) -> Vec<String> {
+    let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
+    granted_models(host.get(), call.policy.grants().generate.as_ref())
 }
 
 fn no_handle(_: wasmtime::Error) -> Error {
@@ -73,8 +82,8 @@ struct Running {
 }
 
 impl Running {
-    /// Passes a generation on from a task of its own, which drops it, and with it the device's work, at the end of the request
-    /// and when nobody reads any more; so a guest that never looks at it holds nothing.
+    /// Passes a generation on from a task of its own, which drops it, and with it the device's work, when the request is over
+    /// and when nobody reads any more; so a guest that never looks at it, or leaves it behind, holds nothing.
     fn start(call: Arc<Call>, generation: impl Future<Output = Result<engine::Generation, Error>> + Send + 'static) -> Running {
         let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
         let (ended, outcome) = oneshot::channel();
@@ -106,17 +115,18 @@ fn cancelled() -> Error {
     error(ErrorCode::Cancelled, "the generation was dropped before its end".into())
 }
 
-/// The words that clients of OpenAI's API look for where a prompt is too long.
+/// The words that clients of OpenAI's API look for where a prompt and what is wanted after it are too long.
 fn explain(cause: JobError) -> Error {
-    match cause {
-        JobError::TooLong { tokens_max, .. } => {
-            let message = format!(
-                "This model's maximum context length is {tokens_max} tokens. However, the prompt has more: shorten it."
-            );
-            error(ErrorCode::TooLong, message)
-        }
-        cause => cause.into(),
-    }
+    let JobError::ContextOverflow { prompt_tokens, wanted, tokens_max } = cause else { return cause.into() };
+    let asked = match wanted {
+        Some(wanted) => format!(
+            "you requested {} tokens ({prompt_tokens} in the messages, {wanted} in the completion). Please reduce the length of \
+             the messages or completion.",
+            prompt_tokens.saturating_add(wanted)
+        ),
+        None => format!("your messages resulted in {prompt_tokens} tokens. Please reduce the length of the messages."),
+    };
+    error(ErrorCode::TooLong, format!("This model's maximum context length is {tokens_max} tokens. However, {asked}"))
 }
 
 /// The host's end of the events. Dropped by wasmtime when the guest drops its own.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::Forward;
+use engine::{Forward, ModelCard};
 use policy::{Nn as Action, Permit};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{StoreContextMut, Trap};
@@ -24,6 +24,10 @@ use batch::Batch;
 
 /// Tensors that one request may make, its outputs included, in bytes. They lie in the host's memory.
 const TENSOR_BYTES_MAX: usize = 64 << 20;
+/// Dimensions of a tensor. They are not counted as bytes.
+const DIMENSIONS_MAX: usize = 8;
+/// Bytes of a model's name. The crate keeps an unknown name for as long as the guest keeps the error.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Links the standard's functions, and counts the tensors that a guest makes.
 pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
@@ -49,7 +53,7 @@ fn new_tensor(
     let ctx = store.data_mut();
     view(ctx);
     let budget = &ctx.nn.as_ref().expect("`view` makes it").budget;
-    if !budget.take(data.len()) {
+    if dimensions.len() > DIMENSIONS_MAX || !budget.take(data.len()) {
         return Err(Trap::AllocationTooLarge.into()); // a constructor has no error to return
     }
     Ok((ctx.table.push(Tensor::new(dimensions, ty, data))?,))
@@ -70,18 +74,20 @@ fn context(ctx: &Ctx) -> Option<Arc<Context>> {
 impl Nn {
     fn new(context: Option<Arc<Context>>) -> Nn {
         let budget = Arc::new(Budget(AtomicUsize::new(TENSOR_BYTES_MAX)));
-        let models = Models { graphs: context.iter().flat_map(|context| graphs(context, &budget)).collect(), context };
+        let graphs = context.iter().flat_map(|context| graphs(context, &budget)).collect();
+        let models = Models { graphs, nameless: Graph::from(Box::new(Nameless) as Box<dyn BackendGraph>), context };
         // No back end: what a guest brings along is loaded by nobody.
         Nn { ctx: WasiNnCtx::new([], Registry::from(models)), budget }
     }
 }
 
 fn graphs(context: &Arc<Context>, budget: &Arc<Budget>) -> HashMap<String, Graph> {
-    let graph = |name: String| {
-        let model = Model { name: name.clone(), context: context.clone(), budget: budget.clone() };
+    let graph = |card: ModelCard| {
+        let name = card.name.clone();
+        let model = Model { card, context: context.clone(), budget: budget.clone() };
         (name, Graph::from(Box::new(model) as Box<dyn BackendGraph>))
     };
-    context.inference.models().into_iter().map(|card| graph(card.name)).collect()
+    context.inference.models().into_iter().map(graph).collect()
 }
 
 /// Bytes that are left for tensors.
@@ -97,15 +103,23 @@ impl Budget {
 struct Models {
     context: Option<Arc<Context>>,
     graphs: HashMap<String, Graph>,
+    /// What there is for a name that is too long to be kept.
+    nameless: Graph,
 }
 
 impl GraphRegistry for Models {
     fn get(&self, name: &str) -> Option<&Graph> {
+        if name.len() > NAME_BYTES_MAX {
+            return Some(&self.nameless);
+        }
         permit(self.context.as_ref()?, name)?;
         self.graphs.get(name)
     }
 
     fn get_mut(&mut self, name: &str) -> Option<&mut Graph> {
+        if name.len() > NAME_BYTES_MAX {
+            return Some(&mut self.nameless);
+        }
         permit(self.context.as_ref()?, name)?;
         self.graphs.get_mut(name)
     }
@@ -116,10 +130,19 @@ fn permit(context: &Context, model: &str) -> Option<Permit<Action>> {
     decision.inspect_err(|denial| drop(denied(context, denial, Some(model)))).ok()
 }
 
+/// What a guest gets for a name that is no model's: "not found" would keep the name, so it is told at its first use.
+struct Nameless;
+
+impl BackendGraph for Nameless {
+    fn init_execution_context(&self) -> Result<ExecutionContext, BackendError> {
+        Err(failed(&format!("no model has a name of more than {NAME_BYTES_MAX} bytes")))
+    }
+}
+
 /// A model that a guest has loaded.
 #[derive(Clone)]
 struct Model {
-    name: String,
+    card: ModelCard,
     context: Arc<Context>,
     budget: Arc<Budget>,
 }
@@ -133,10 +156,11 @@ impl BackendGraph for Model {
 impl BackendExecutionContext for Model {
     fn compute(&mut self, inputs: Option<Vec<NamedTensor>>) -> Result<Option<Vec<NamedTensor>>, BackendError> {
         let batch = Batch::read(&inputs.unwrap_or_default()).map_err(BackendError::UnsupportedTensorType)?;
-        let permit = permit(&self.context, &self.name).ok_or_else(|| failed("the model is not granted any more"))?;
-        let forward = self.wait(permit, batch.rows())?;
-        let bytes = batch.output_bytes(&forward).filter(|bytes| self.budget.take(*bytes));
+        let permit = permit(&self.context, &self.card.name).ok_or_else(|| failed("the model is not granted any more"))?;
+        // Before the device works for it; what fails after this has been counted all the same.
+        let bytes = batch.output_bytes(&self.card).filter(|bytes| self.budget.take(*bytes));
         bytes.ok_or(BackendError::NotEnoughMemory(TENSOR_BYTES_MAX))?;
+        let forward = self.wait(permit, batch.rows())?;
         Ok(Some(vec![batch.output(&forward)]))
     }
 
@@ -151,7 +175,7 @@ impl BackendExecutionContext for Model {
 }
 
 impl Model {
-    /// Blocks this thread until the engine answers, the request's time is over, or its client is gone.
+    /// Blocks this thread until the engine answers or the request is over.
     fn wait(&self, permit: Permit<Action>, inputs: Vec<Vec<u32>>) -> Result<Forward, BackendError> {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let (call, inference) = (self.context.call.clone(), self.context.inference.clone());

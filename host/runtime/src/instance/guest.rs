@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use ::http::header::HOST;
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
 use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::{Fault, Response, Work};
+use super::{Fault, Reply, Work};
 use crate::bindings::Service;
 use crate::call::Call;
 use crate::component::GuestPre;
@@ -47,6 +46,7 @@ impl Guest {
 
 async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) -> wasmtime::Result<()> {
     let Work { request, call, reply, _inside } = work;
+    let _over = call.gone.clone().drop_guard(); // a shared instance lives on; what the guest left running for this request ends
     let handle = service.tessera_handler_handler().func_handle();
     let running = accessor.with(|mut store| {
         let request = exchange::to_guest(&mut store, request)?;
@@ -57,7 +57,7 @@ async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) 
     let (response,) = handle.finish_call_concurrent(accessor, running).await?;
     let (response, sent) = accessor.with(|mut store| exchange::from_guest(&mut store, response))?;
     // The client may be gone; then its half of the body is dropped, which ends the stream.
-    drop(reply.send(response));
+    reply.send(response);
     if let Some(sent) = sent {
         drop(sent.await);
     }
@@ -66,6 +66,7 @@ async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) 
 
 async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasmtime::Result<()> {
     let Work { request, call, reply, _inside } = work;
+    let _over = call.gone.clone().drop_guard(); // as above
     let (answer, answered) = futures::channel::oneshot::channel();
     let prepared = accessor.with(|mut store| {
         let mut request = request.map(wasi_body);
@@ -88,7 +89,7 @@ async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasm
 type Answer = wasmtime::Result<::http::Response<WasiBody>>;
 
 /// Gives the client its response, and waits until its body has been read or dropped.
-async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply: oneshot::Sender<Result<Response, Fault>>) {
+async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply: Reply) {
     let response = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest gave no response")));
     let (response, sent) = match response {
         Ok(response) => {
@@ -102,7 +103,7 @@ async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply:
             (Err(fault), None)
         }
     };
-    drop(reply.send(response));
+    reply.send(response);
     if let Some(sent) = sent {
         drop(sent.await);
     }

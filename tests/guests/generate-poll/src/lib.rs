@@ -8,10 +8,13 @@ use bindings::tessera::generate::generate_poll::{self as host, Generation, Progr
 use bindings::tessera::generate::types::{Options, Outcome, Prompt, Sampling};
 use bindings::tessera::inference::types::Error as HostError;
 
-/// The body is the prompt, the query a model's name. `/cancel` stops after the first events and shows how it ended; `/drop`
+/// The body is the prompt, the query a model's name. `/models` lists those that there are. `/cancel` stops after the first events and shows how it ended; `/drop`
 /// drops it there.
 #[wstd::http_server]
 async fn main(mut request: Request<Body>) -> Result<Response<Body>, Error> {
+    if request.uri().path() == "/models" {
+        return Ok(Response::new(host::models().join(" ").into()));
+    }
     let prompt = request.body_mut().str_contents().await?.to_owned();
     let model = request.uri().query().map(str::to_owned);
     let text = match host::start(&Prompt::Text(prompt), &options(model)) {

@@ -19,6 +19,7 @@ fn router() -> Router {
         .post("/stream", stream)
         .post("/first", first)
         .post("/unread", unread)
+        .post("/leave", leave)
         .get("/tokenize/models", async || Json(tokenize::models()))
         .post("/tokenize", tokenize_one)
         .post("/count", count)
@@ -143,6 +144,12 @@ async fn unread(Json(request): Json<Request>) -> Response {
         Ok(outcome(&ended?))
     };
     show(run.await)
+}
+
+/// Answers while its generation goes on, which it never drops.
+async fn leave(Json(request): Json<Request>) -> Result<String, Error> {
+    std::mem::forget(request.start().await?);
+    Ok("left".to_owned())
 }
 
 async fn tokenize_one(Json(request): Json<Request>) -> Response {

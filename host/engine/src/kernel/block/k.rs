@@ -4,7 +4,7 @@
 //! multiply-add rounds as often as a product and a sum do: once.
 #![allow(unsafe_code)]
 
-use super::format::Format;
+use super::format::{Format, Sink};
 use crate::kernel::gemm::tile::{LANES, Lane};
 use crate::kernel::simd::{Half, Simd, half};
 
@@ -64,17 +64,17 @@ unsafe impl Format for Q2K {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         const CODES: Lane = Lane([0., 1., 2., 3., 0., 1., 2., 3., 0., 1., 2., 3., 0., 1., 2., 3.]);
         let codes = simd.bytes(&self.scales);
         let scales = times(simd, half(self.scale), simd.and(codes, 15));
         let offsets = times(simd, -half(self.offset_scale), simd.shift_right(codes, 4));
-        for (i, codes) in self.codes.as_flattened().iter().enumerate() {
-            let codes = simd.bytes(codes);
-            for quarter in 0..4 {
-                let n = i / 2 * 8 + quarter * 2 + i % 2;
+        let (scales, offsets) = (in_memory(&scales), in_memory(&offsets));
+        for (i, [even, odd]) in self.codes.iter().enumerate() {
+            let codes = [simd.bytes(even), simd.bytes(odd)];
+            for n in 8 * i..8 * i + 8 {
                 let table = table(simd, &CODES, scales.0[n], offsets.0[n]);
-                simd.store(simd.pick(table, simd.shift_right(codes, 2 * quarter as u32)), &mut lanes[n]);
+                out.put(n, simd.pick(table, simd.shift_right(codes[n % 2], n as u32 % 8 / 2 * 2)));
             }
         }
     }
@@ -85,18 +85,19 @@ unsafe impl Format for Q3K {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         const CODES: Lane = Lane([-4., -3., -2., -1., 0., 1., 2., 3., -4., -3., -2., -1., 0., 1., 2., 3.]);
         let scales = times(simd, half(self.scale), simd.subtract(simd.bytes(&self.scale_codes()), 32));
-        for (i, codes) in self.codes.as_flattened().iter().enumerate() {
-            let codes = simd.bytes(codes);
-            let third = simd.shift_left(simd.bytes(&self.third_bits[i % 2]), 2);
-            for quarter in 0..4 {
-                let n = i / 2 * 8 + quarter * 2 + i % 2;
+        let scales = in_memory(&scales);
+        let third = |odd: usize| simd.shift_left(simd.bytes(&self.third_bits[odd]), 2);
+        let third = [third(0), third(1)];
+        for (i, [even, odd]) in self.codes.iter().enumerate() {
+            let codes = [simd.bytes(even), simd.bytes(odd)];
+            for n in 8 * i..8 * i + 8 {
                 let table = simd.multiply(simd.splat(scales.0[n]), simd.load(&CODES));
-                let low = simd.and(simd.shift_right(codes, 2 * quarter as u32), 3);
-                let high = simd.and(simd.shift_right(third, n as u32 / 2), !3);
-                simd.store(simd.pick(table, simd.or(low, high)), &mut lanes[n]);
+                let low = simd.and(simd.shift_right(codes[n % 2], n as u32 % 8 / 2 * 2), 3);
+                let high = simd.and(simd.shift_right(third[n % 2], n as u32 / 2), !3);
+                out.put(n, simd.pick(table, simd.or(low, high)));
             }
         }
     }
@@ -118,16 +119,19 @@ unsafe impl Format for Q4K {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         const CODES: Lane = Lane([0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
         let (scales, offsets) = scales_and_offsets(simd, self.scale, self.offset_scale, &self.scales);
+        let (scales, offsets) = (in_memory(&scales), in_memory(&offsets));
         for (i, codes) in self.codes.iter().enumerate() {
             let low = table(simd, &CODES, scales.0[2 * i], offsets.0[2 * i]);
             let high = table(simd, &CODES, scales.0[2 * i + 1], offsets.0[2 * i + 1]);
-            for (j, codes) in codes.iter().enumerate() {
-                let codes = simd.bytes(codes);
-                simd.store(simd.pick(low, codes), &mut lanes[4 * i + j]);
-                simd.store(simd.pick(high, simd.shift_right(codes, 4)), &mut lanes[4 * i + 2 + j]);
+            let codes = [simd.bytes(&codes[0]), simd.bytes(&codes[1])];
+            for (j, codes) in codes.into_iter().enumerate() {
+                out.put(4 * i + j, simd.pick(low, codes));
+            }
+            for (j, codes) in codes.into_iter().enumerate() {
+                out.put(4 * i + 2 + j, simd.pick(high, simd.shift_right(codes, 4)));
             }
         }
     }
@@ -138,16 +142,20 @@ unsafe impl Format for Q5K {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         let (scales, offsets) = scales_and_offsets(simd, self.scale, self.offset_scale, &self.scales);
-        for (i, codes) in self.codes.as_flattened().iter().enumerate() {
-            let codes = simd.bytes(codes);
-            let fifth = simd.shift_left(simd.bytes(&self.fifth_bits[i % 2]), 4);
-            for (nibble, part) in [simd.and(codes, 15), simd.shift_right(codes, 4)].into_iter().enumerate() {
-                let part_of_8 = i / 2 * 2 + nibble;
-                let code = simd.or(part, simd.and(simd.shift_right(fifth, part_of_8 as u32), 16));
-                let (scale, offset) = (simd.splat(scales.0[part_of_8]), simd.splat(offsets.0[part_of_8]));
-                simd.store(simd.multiply_add(scale, simd.floats(code), offset), &mut lanes[2 * part_of_8 + i % 2]);
+        let (scales, offsets) = (in_memory(&scales), in_memory(&offsets));
+        let fifth = |odd: usize| simd.shift_left(simd.bytes(&self.fifth_bits[odd]), 4);
+        let fifth = [fifth(0), fifth(1)];
+        for (i, [even, odd]) in self.codes.iter().enumerate() {
+            let codes = [simd.bytes(even), simd.bytes(odd)];
+            for part in 2 * i..2 * i + 2 {
+                let (scale, offset) = (simd.splat(scales.0[part]), simd.splat(offsets.0[part]));
+                for (j, codes) in codes.into_iter().enumerate() {
+                    let low = simd.and(simd.shift_right(codes, part as u32 % 2 * 4), 15);
+                    let code = simd.or(low, simd.and(simd.shift_right(fifth[j], part as u32), 16));
+                    out.put(2 * part + j, simd.multiply_add(scale, simd.floats(code), offset));
+                }
             }
         }
     }
@@ -168,30 +176,38 @@ unsafe impl Format for Q6K {
     const LANES: usize = 16;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         let scales = times(simd, half(self.scale), simd.signed_bytes(&self.scales));
-        for (i, low) in self.low.as_flattened().iter().enumerate() {
-            let low = simd.bytes(low);
-            let high = simd.shift_left(simd.bytes(&self.high[i / 4][i % 2]), 4);
-            for (nibble, part) in [simd.and(low, 15), simd.shift_right(low, 4)].into_iter().enumerate() {
-                let n = i / 4 * 8 + nibble * 4 + i % 4;
-                let upper = simd.and(simd.shift_right(high, n as u32 % 8 / 2 * 2), 48);
-                let code = simd.subtract(simd.or(part, upper), 32);
-                simd.store(simd.multiply(simd.splat(scales.0[n]), simd.floats(code)), &mut lanes[n]);
+        let scales = in_memory(&scales);
+        for (i, (low, [even, odd])) in self.low.iter().zip(&self.high).enumerate() {
+            let high = [simd.shift_left(simd.bytes(even), 4), simd.shift_left(simd.bytes(odd), 4)];
+            let low = [simd.bytes(&low[0]), simd.bytes(&low[1]), simd.bytes(&low[2]), simd.bytes(&low[3])];
+            for nibble in 0..2 {
+                for (j, low) in low.into_iter().enumerate() {
+                    let n = 8 * i + 4 * nibble + j;
+                    let low = simd.and(simd.shift_right(low, 4 * nibble as u32), 15);
+                    let upper = simd.and(simd.shift_right(high[j % 2], n as u32 % 8 / 2 * 2), 48);
+                    let code = simd.subtract(simd.or(low, upper), 32);
+                    out.put(n, simd.multiply(simd.splat(scales.0[n]), simd.floats(code)));
+                }
             }
         }
     }
 }
 
 /// Codes times a number.
-///
-/// Made opaque, so that each product is read from memory when it is spread over 16 lanes: the compiler would take it out of a
-/// register by shuffles, for which there is one port, and that one has the codes to widen and to look up.
 #[inline(always)]
 fn times<S: Simd>(simd: S, number: f32, codes: S::Codes) -> Lane {
     let mut products = Lane::ZERO;
     simd.store(simd.multiply(simd.splat(number), simd.floats(codes)), &mut products);
-    std::hint::black_box(products)
+    products
+}
+
+/// The same lane, opaque, so that each number is read from memory when it is spread over 16 lanes: the compiler would take it
+/// out of a register by shuffles, for which there is one port, and that one has the codes to widen and to look up.
+#[inline(always)]
+fn in_memory(lane: &Lane) -> &Lane {
+    std::hint::black_box(lane)
 }
 
 /// The number of each code.
@@ -203,7 +219,11 @@ fn table<S: Simd>(simd: S, codes: &Lane, scale: f32, offset: f32) -> S::Floats {
 /// Twelve bytes, to be worked on four at a time.
 #[inline(always)]
 fn words(bytes: &[u8; 12]) -> [u32; 3] {
-    [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
 }
 
 #[inline(always)]

@@ -4,9 +4,9 @@
 //! sum do: once.
 #![allow(unsafe_code)]
 
-use super::format::Format;
+use super::format::{Format, Sink};
 use crate::kernel::gemm::tile::Lane;
-use crate::kernel::simd::{Half, Simd, half};
+use crate::kernel::simd::{Half, Simd};
 
 /// `GGML_TYPE_Q4_0`.
 #[derive(Clone, Copy)]
@@ -57,10 +57,10 @@ unsafe impl Format for Q4_0 {
     const LANES: usize = 2;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         const CODES: Lane = Lane([-8., -7., -6., -5., -4., -3., -2., -1., 0., 1., 2., 3., 4., 5., 6., 7.]);
-        let table = simd.multiply(simd.splat(half(self.scale)), simd.load(&CODES));
-        pick_nibbles(simd, table, &self.codes, lanes);
+        let table = simd.multiply(spread_halves(simd, self)[0], simd.load(&CODES));
+        pick_nibbles(simd, table, &self.codes, out);
     }
 }
 
@@ -69,20 +69,31 @@ unsafe impl Format for Q4_1 {
     const LANES: usize = 2;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
         const CODES: Lane = Lane([0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.]);
-        let (scale, offset) = (simd.splat(half(self.scale)), simd.splat(half(self.offset)));
+        let [scale, offset] = spread_halves(simd, self);
         let table = simd.multiply_add(scale, simd.load(&CODES), offset);
-        pick_nibbles(simd, table, &self.codes, lanes);
+        pick_nibbles(simd, table, &self.codes, out);
     }
+}
+
+/// The first halves of a block as floats: its scale, and its offset if it has one.
+///
+/// Made opaque, so that each is read from memory when it is spread over 16 lanes: the compiler would take it out of a register
+/// by a shuffle, for which there is one port, and that one has the codes to widen and to look up.
+#[inline(always)]
+fn spread_halves<F: Format, S: Simd>(simd: S, block: &F) -> [S::Floats; 2] {
+    let halves = simd.four_halves(block.first_bytes());
+    let [first, second, ..] = std::hint::black_box(&halves);
+    [simd.splat(*first), simd.splat(*second)]
 }
 
 /// 32 numbers, each one of a table of 16.
 #[inline(always)]
-fn pick_nibbles<S: Simd>(simd: S, table: S::Floats, codes: &[u8; 16], lanes: &mut [Lane]) {
+fn pick_nibbles<S: Simd>(simd: S, table: S::Floats, codes: &[u8; 16], out: &mut impl Sink<S>) {
     let codes = simd.bytes(codes);
-    simd.store(simd.pick(table, codes), &mut lanes[0]);
-    simd.store(simd.pick(table, simd.shift_right(codes, 4)), &mut lanes[1]);
+    out.put(0, simd.pick(table, codes));
+    out.put(1, simd.pick(table, simd.shift_right(codes, 4)));
 }
 
 // SAFETY: fields of bytes only.
@@ -90,12 +101,12 @@ unsafe impl Format for Q5_0 {
     const LANES: usize = 2;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
-        let scale = simd.splat(half(self.scale));
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        let scale = spread_halves(simd, self)[0];
         // Where the fifth bit is not set, all bits above make the code less by 16.
         let bits = u32::from_le_bytes(self.fifth_bits);
-        for (code, lane) in five_bits(simd, &self.codes, !bits, 0_u32.wrapping_sub(16)).into_iter().zip(lanes) {
-            simd.store(simd.multiply(scale, simd.floats(code)), lane);
+        for (at, code) in five_bits(simd, &self.codes, !bits, 0_u32.wrapping_sub(16)).into_iter().enumerate() {
+            out.put(at, simd.multiply(scale, simd.floats(code)));
         }
     }
 }
@@ -105,11 +116,11 @@ unsafe impl Format for Q5_1 {
     const LANES: usize = 2;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
-        let (scale, offset) = (simd.splat(half(self.scale)), simd.splat(half(self.offset)));
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        let [scale, offset] = spread_halves(simd, self);
         let bits = u32::from_le_bytes(self.fifth_bits);
-        for (code, lane) in five_bits(simd, &self.codes, bits, 16).into_iter().zip(lanes) {
-            simd.store(simd.multiply_add(scale, simd.floats(code), offset), lane);
+        for (at, code) in five_bits(simd, &self.codes, bits, 16).into_iter().enumerate() {
+            out.put(at, simd.multiply_add(scale, simd.floats(code), offset));
         }
     }
 }
@@ -129,10 +140,10 @@ unsafe impl Format for Q8_0 {
     const LANES: usize = 2;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
-        let scale = simd.splat(half(self.scale));
-        for (codes, lane) in self.codes.iter().zip(lanes) {
-            simd.store(simd.multiply(scale, simd.floats(simd.signed_bytes(codes))), lane);
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        let scale = spread_halves(simd, self)[0];
+        for (at, codes) in self.codes.iter().enumerate() {
+            out.put(at, simd.multiply(scale, simd.floats(simd.signed_bytes(codes))));
         }
     }
 }

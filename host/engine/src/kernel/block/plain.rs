@@ -1,7 +1,7 @@
 //! Plain numbers, 16 at a time.
 #![allow(unsafe_code)]
 
-use super::format::Format;
+use super::format::{Format, Sink};
 use crate::kernel::gemm::tile::{LANES, Lane};
 use crate::kernel::simd::Simd;
 
@@ -25,10 +25,12 @@ unsafe impl Format for F32 {
     const LANES: usize = 1;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, _: S, lanes: &mut [Lane]) {
-        for (number, bytes) in lanes[0].0.iter_mut().zip(&self.0) {
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        let mut numbers = Lane::ZERO;
+        for (number, bytes) in numbers.0.iter_mut().zip(&self.0) {
             *number = f32::from_le_bytes(*bytes);
         }
+        out.put(0, simd.load(&numbers));
     }
 }
 
@@ -37,8 +39,8 @@ unsafe impl Format for F16 {
     const LANES: usize = 1;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
-        simd.store(simd.halves(&self.0), &mut lanes[0]);
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        out.put(0, simd.halves(&self.0));
     }
 }
 
@@ -47,7 +49,7 @@ unsafe impl Format for Bf16 {
     const LANES: usize = 1;
 
     #[inline(always)]
-    fn decode<S: Simd>(&self, simd: S, lanes: &mut [Lane]) {
-        simd.store(simd.upper_halves(&self.0), &mut lanes[0]);
+    fn decode<S: Simd>(&self, simd: S, out: &mut impl Sink<S>) {
+        out.put(0, simd.upper_halves(&self.0));
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Layer;
-use crate::kernel::block::{Format, LANES_MAX, decode};
+use crate::kernel::block::{Format, LANES_MAX, WithFormat, decode};
 use crate::kernel::gemm::Product;
 use crate::kernel::gemm::tile::{LANES, Lane, PANELS_MAX};
 use crate::kernel::isa::Isa;
@@ -25,9 +25,30 @@ thread_local! {
 }
 
 /// Computes the layer for any number of rows.
-pub(super) fn run<F: Format>(isa: Isa, threads: usize, layer: Layer<'_>, y: &SharedOutput<'_>) {
-    let Layer { x, weight, bias, activation } = layer;
-    let product = Product { isa, x, depth: weight.in_features, columns: weight.out_features, bias, activation, y };
+pub(super) fn run(isa: Isa, threads: usize, layer: Layer<'_>, y: &SharedOutput<'_>) {
+    layer.weight.ty.with_format(Run { isa, threads, layer, y });
+}
+
+/// The layer, for one type of blocks.
+struct Run<'a> {
+    isa: Isa,
+    threads: usize,
+    layer: Layer<'a>,
+    y: &'a SharedOutput<'a>,
+}
+
+impl WithFormat for Run<'_> {
+    type Output = ();
+
+    fn call<F: Format>(self) {
+        run_format::<F>(self.isa, self.threads, self.layer, self.y);
+    }
+}
+
+fn run_format<F: Format>(isa: Isa, threads: usize, layer: Layer<'_>, y: &SharedOutput<'_>) {
+    let Layer { x, weight, bias, activation, stride, first_column } = layer;
+    let (depth, columns) = (weight.in_features, weight.out_features);
+    let product = Product { isa, x, depth, columns, bias, activation, y, stride, first_column };
     let (rows, panels) = (layer.rows(), weight.out_features.div_ceil(LANES));
     let width = product.panels_within(rows, panels);
     let groups = panels.div_ceil(width);

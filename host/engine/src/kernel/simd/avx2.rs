@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_and_si256, _mm256_blendv_ps, _mm256_castsi256_ps,
-    _mm256_cmpeq_epi32, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_cvtph_ps,
-    _mm256_fmadd_ps, _mm256_load_ps, _mm256_mul_ps, _mm256_or_si256, _mm256_permutevar8x32_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setr_epi32, _mm256_slli_epi32, _mm256_sllv_epi32, _mm256_srlv_epi32, _mm256_store_ps,
-    _mm256_sub_epi32,
+    __m256, __m256i, _mm_cvtph_ps, _mm_loadl_epi64, _mm_loadu_si128, _mm_storeu_ps, _mm256_and_si256, _mm256_blendv_ps,
+    _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_load_ps, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_slli_epi32, _mm256_sllv_epi32,
+    _mm256_srlv_epi32, _mm256_store_ps, _mm256_sub_epi32,
 };
 
 use super::super::gemm::tile::{LANES, Lane};
@@ -73,6 +73,14 @@ impl Simd for Avx2 {
             let start = bytes.as_ptr().cast();
             [_mm256_cvtph_ps(_mm_loadu_si128(start)), _mm256_cvtph_ps(_mm_loadu_si128(start.add(1)))]
         }
+    }
+
+    #[inline(always)]
+    fn four_halves(self, bytes: &[u8; 8]) -> [f32; 4] {
+        let mut floats = [0.0; 4];
+        // SAFETY: see above.
+        unsafe { _mm_storeu_ps(floats.as_mut_ptr(), _mm_cvtph_ps(_mm_loadl_epi64(bytes.as_ptr().cast()))) }
+        floats
     }
 
     #[inline(always)]

@@ -2,10 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_and_si512, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_load_ps,
-    _mm512_mask_or_epi32, _mm512_mul_ps, _mm512_or_si512, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_slli_epi32,
-    _mm512_sllv_epi32, _mm512_srlv_epi32, _mm512_store_ps, _mm512_sub_epi32,
+    __m512, __m512i, _mm_cvtph_ps, _mm_loadl_epi64, _mm_loadu_si128, _mm_storeu_ps, _mm256_loadu_si256, _mm512_and_si512,
+    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_load_ps, _mm512_mask_or_epi32, _mm512_mul_ps, _mm512_or_si512,
+    _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sllv_epi32, _mm512_srlv_epi32,
+    _mm512_store_ps, _mm512_sub_epi32,
 };
 
 use super::super::gemm::tile::{LANES, Lane};
@@ -47,7 +48,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn splat(self, number: f32) -> __m512 {
         // SAFETY: see above.
-        unsafe { _mm512_castsi512_ps(_mm512_set1_epi32(number.to_bits() as i32)) }
+        unsafe { _mm512_set1_ps(number) }
     }
 
     #[inline(always)]
@@ -66,6 +67,14 @@ impl Simd for Avx512 {
     fn halves(self, bytes: &[[u8; 2]; LANES]) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn four_halves(self, bytes: &[u8; 8]) -> [f32; 4] {
+        let mut floats = [0.0; 4];
+        // SAFETY: see above.
+        unsafe { _mm_storeu_ps(floats.as_mut_ptr(), _mm_cvtph_ps(_mm_loadl_epi64(bytes.as_ptr().cast()))) }
+        floats
     }
 
     #[inline(always)]

@@ -43,6 +43,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn four_halves(self, bytes: &[u8; 8]) -> [f32; 4] {
+        std::array::from_fn(|i| half([bytes[2 * i], bytes[2 * i + 1]]))
+    }
+
+    #[inline(always)]
     fn upper_halves(self, bytes: &[[u8; 2]; LANES]) -> [f32; LANES] {
         bytes.map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16))
     }

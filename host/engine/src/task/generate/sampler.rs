@@ -207,7 +207,7 @@ fn at(logits: &mut [f32], id: u32) -> Option<&mut f32> {
 }
 
 /// The token of the highest logit, of equal ones the first; 0 where there is none.
-fn most_likely(logits: &[f32]) -> u32 {
+pub(crate) fn most_likely(logits: &[f32]) -> u32 {
     let (mut best, mut best_logit) = (0, f32::NEG_INFINITY);
     for (id, &logit) in (0..).zip(logits) {
         // False for what is no number.

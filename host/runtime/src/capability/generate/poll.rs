@@ -7,7 +7,7 @@ use wasmtime::AsContextMut;
 use wasmtime::component::{Access, HasSelf, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{EVENTS_WAITING_MAX, Running, cancelled, context, explain, no_handle, permitted};
+use super::{EVENTS_WAITING_MAX, Running, cancelled, context, explain, models, no_handle, permitted};
 use crate::bindings::tessera::generate::generate_poll::{
     Host, HostGeneration, HostGenerationWithStore, HostWithStore, Progress,
 };
@@ -74,6 +74,10 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
                 .map_err(|error| no_handle(error.into()))
         });
         Ok(started)
+    }
+
+    fn models(mut host: Access<'_, Ctx, Self>) -> wasmtime::Result<Vec<String>> {
+        Ok(models(&mut host))
     }
 }
 

@@ -1,9 +1,12 @@
 //! Tensors of token ids to the engine's inputs, and its outputs to tensors.
 
-use engine::{Forward, Outputs};
+use engine::{Forward, ModelCard, ModelTask, Outputs};
 use wasmtime_wasi_nn::Tensor;
 use wasmtime_wasi_nn::backend::NamedTensor;
 use wasmtime_wasi_nn::wit::TensorType;
+
+/// Rows of one `compute`: what one call may put before others in the engine's queue.
+const ROWS_MAX: usize = 64;
 
 /// Inputs of one length, as a guest gives them: `input_ids` and, if there is one, `attention_mask`.
 ///
@@ -25,9 +28,16 @@ impl Batch {
             let name: String = unknown.name.chars().take(64).collect();
             return Err(format!("there is no input `{name}`; there are {}", KNOWN.join(", ")));
         }
+        let count = |name: &str| inputs.iter().filter(|input| input.name == name).count();
+        if let Some(name) = KNOWN.iter().find(|name| count(name) > 1) {
+            return Err(format!("the input `{name}` is there twice"));
+        }
         let find = |name: &str| inputs.iter().find(|input| input.name == name);
         let numbers = |name: &str| find(name).map(|input| integers(name, &input.tensor)).transpose();
         let (shape, ids) = numbers(KNOWN[0])?.ok_or("the input `input_ids` is missing")?;
+        if shape[0] > ROWS_MAX {
+            return Err(format!("`input_ids` has {} rows; there may be {ROWS_MAX} at once", shape[0]));
+        }
         let optional = |name: &str| match numbers(name)? {
             Some((other, _)) if other != shape => Err(format!("`{name}` must have the shape of `input_ids`")),
             found => Ok(found.map(|(_, numbers)| numbers)),
@@ -56,13 +66,13 @@ impl Batch {
         self.rows.iter().map(|row| row.iter().map(|(_, id)| *id).collect()).collect()
     }
 
-    /// Length of [`output`](Self::output); none if no machine holds so much.
-    pub(super) fn output_bytes(&self, forward: &Forward) -> Option<usize> {
-        let places = match forward.outputs {
-            Outputs::Hidden => self.seq,
-            Outputs::Logits => 1,
+    /// Length of the [`output`](Self::output) that a model will give, known before it runs; none if no machine holds so much.
+    pub(super) fn output_bytes(&self, model: &ModelCard) -> Option<usize> {
+        let (places, width) = match model.task {
+            ModelTask::Generate => (1, model.vocabulary),
+            ModelTask::Embed | ModelTask::Rerank | ModelTask::Classify => (self.seq, model.dimensions),
         };
-        self.rows.len().checked_mul(places)?.checked_mul(forward.width)?.checked_mul(size_of::<f32>())
+        self.rows.len().checked_mul(places)?.checked_mul(width)?.checked_mul(size_of::<f32>())
     }
 
     /// The engine's numbers as a tensor of `FP32`.
@@ -128,6 +138,21 @@ mod tests {
         NamedTensor { name: name.into(), tensor: Tensor::new(dimensions.into(), TensorType::I32, data) }
     }
 
+    fn card(task: ModelTask) -> ModelCard {
+        ModelCard {
+            name: "m".into(),
+            family: "f".into(),
+            task,
+            dimensions: 4,
+            layers: 1,
+            vocabulary: 100,
+            tokens_max: 256,
+            labels: 0,
+            prompts: Vec::new(),
+            chat: false,
+        }
+    }
+
     fn floats(tensor: &Tensor) -> Vec<f32> {
         tensor.data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four"))).collect()
     }
@@ -139,7 +164,6 @@ mod tests {
         assert_eq!(batch.rows(), [vec![1, 2], vec![3, 4]]);
         let values = vec![vec![1.0, 1.5, 2.0, 2.5], vec![3.0, 3.5, 4.0, 4.5]];
         let forward = Forward { outputs: Outputs::Hidden, width: 2, values };
-        assert_eq!(batch.output_bytes(&forward), Some(48));
         let NamedTensor { name, tensor } = batch.output(&forward);
         assert_eq!((name.as_str(), &tensor.dimensions[..]), ("last_hidden_state", &[2, 3, 2][..]));
         assert_eq!(floats(&tensor), [1.0, 1.5, 2.0, 2.5, 0.0, 0.0, 3.0, 3.5, 0.0, 0.0, 4.0, 4.5]);
@@ -160,6 +184,8 @@ mod tests {
         let float = Tensor::new(vec![1, 1], TensorType::Fp32, vec![0; 4]);
         for (inputs, words) in [
             (vec![], "`input_ids` is missing"),
+            (vec![ids(), ids()], "`input_ids` is there twice"),
+            (vec![i64s("input_ids", &[65, 1], &[1; 65])], "has 65 rows"),
             (vec![ids(), i64s("pixels", &[1, 2], &[1, 2])], "no input `pixels`"),
             (vec![i64s("input_ids", &[2], &[1, 2])], "shape [batch, seq]"),
             (vec![i64s("input_ids", &[1, 3], &[1, 2])], "shape [batch, seq]"),
@@ -179,8 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn an_output_too_long_for_any_machine_has_no_length() {
-        let batch = Batch { seq: usize::MAX / 2, rows: vec![vec![(0, 1)]; 2] };
-        assert_eq!(batch.output_bytes(&Forward { outputs: Outputs::Hidden, width: 4, values: Vec::new() }), None);
+    fn the_length_of_an_output_is_known_before_the_model_runs() {
+        let batch = |seq| Batch { seq, rows: vec![vec![(0, 1)]; 2] };
+        assert_eq!(batch(3).output_bytes(&card(ModelTask::Embed)), Some(2 * 3 * 4 * 4));
+        assert_eq!(batch(3).output_bytes(&card(ModelTask::Generate)), Some(2 * 100 * 4));
+        assert_eq!(batch(usize::MAX / 2).output_bytes(&card(ModelTask::Embed)), None, "no machine holds so much");
     }
 }
