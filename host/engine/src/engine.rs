@@ -38,7 +38,8 @@ pub struct EngineConfig {
     pub queue_tokens_max: usize,
     /// Tokens of one batch; 0 takes what suits the device: enough to keep it busy, few enough that others wait a moment only.
     pub batch_tokens_max: usize,
-    /// The same while text is generated, and tokens of prompts that a step takes; 0 takes what suits the device.
+    /// The same while text is generated, and tokens of prompts that a step takes while others wait; 0 takes what suits the
+    /// device.
     pub step_tokens_max: usize,
     /// Generations under way at a time.
     pub generations_max: usize,
@@ -392,7 +393,7 @@ fn queue(config: &EngineConfig) -> Queue {
     };
     let limits = Limits {
         batch_tokens_max: or(config.batch_tokens_max, 2048, 16_384),
-        step_tokens_max: or(config.step_tokens_max, 256, 2048),
+        step_tokens_max: or(config.step_tokens_max, 64, 512),
         queue_tokens_max: config.queue_tokens_max,
     };
     let sequences = SequenceLimits { sequences_max: config.generations_max, cache_bytes_max: config.cache_bytes_max };

@@ -12,11 +12,14 @@ pub(crate) struct Limits {
     /// Tokens of one batch; a single input may have more.
     pub(crate) batch_tokens_max: usize,
     /// The same while a sequence is under way, so that its next token doesn't wait long; and the most tokens that sequences
-    /// are fed in a step, so that one that is given up ends soon.
+    /// are fed in a step while others wait. One that is alone is fed [`ALONE`] times as many, so that it ends soon if given up.
     pub(crate) step_tokens_max: usize,
     /// Tokens that may wait.
     pub(crate) queue_tokens_max: usize,
 }
+
+/// How much larger a step is while nobody else waits.
+const ALONE: usize = 4;
 
 /// The queue is full.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,7 +134,8 @@ impl<Kind: Copy + PartialEq> Schedule<Kind> {
     /// The next token of every sequence that waits for just one; what room is left goes to prompts, the oldest first
     /// (Agrawal et al., 2023, arXiv:2308.16369).
     fn take_tokens(&mut self, kind: Kind) -> Vec<Place> {
-        let mut budget = self.limits.step_tokens_max;
+        let is_alone = self.waiting.len() == 1;
+        let mut budget = self.limits.step_tokens_max.saturating_mul(if is_alone { ALONE } else { 1 });
         let mut batch = Vec::new();
         for is_prompt in [false, true] {
             for waiting in self.waiting.iter_mut().filter(|waiting| waiting.kind == kind) {
@@ -217,10 +221,19 @@ mod tests {
     fn sequences_get_their_next_token_before_prompts_get_theirs() {
         let mut schedule = schedule(100);
         schedule.push_sequence(1, 0, 30).expect("room");
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 16)])));
         schedule.feed(2, 0, 1);
-        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 1), place(1, 0, 14)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 1), place(1, 0, 15)])));
+        schedule.feed(2, 0, 1);
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(2, 0, 1), place(1, 0, 15)])));
         assert_eq!((schedule.next_batch(), schedule.tokens()), (None, 0));
+    }
+
+    #[test]
+    fn a_prompt_that_is_alone_takes_larger_steps() {
+        let mut schedule = schedule(100);
+        schedule.push_sequence(1, 0, 70).expect("room");
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 64)])));
+        assert_eq!(schedule.next_batch(), Some((0, vec![place(1, 0, 6)])));
     }
 
     #[test]
@@ -255,7 +268,7 @@ mod tests {
             let mut fed = vec![0; prompts.len()];
             while let Some((_, batch)) = schedule.next_batch() {
                 let tokens: usize = batch.iter().map(|place| place.tokens).sum();
-                prop_assert!((1..=16).contains(&tokens));
+                prop_assert!((1..=64).contains(&tokens) && (batch.len() == 1 || tokens <= 16));
                 batch.iter().for_each(|place| fed[place.request as usize] += place.tokens);
             }
             prop_assert_eq!(fed, prompts);
