@@ -34,7 +34,7 @@ printf '… %s\n' "$(grep -o '"usage".*' <<<"$answer")"
 body='{"model": "smollm2-135m-instruct", "stream": true, "temperature": 0, "max_tokens": 64,
        "messages": [{"role": "user", "content": "What is the capital of France, and what is it known for?"}]}'
 say "A chat, streamed:"
-printf "curl -sN %s/v1/chat/completions -H 'content-type: application/json' \\\n  -d '%s'\n\n" "$address" "$body"
+printf "curl -sN %s/v1/chat/completions -H 'content-type: application/json' \\\\\n  -d '%s'\n\n" "$address" "$body"
 curl -sN "$address/v1/chat/completions" -H 'content-type: application/json' -d "$body" |
   python3 -uc '
 import json, sys

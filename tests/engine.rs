@@ -59,6 +59,8 @@ fn a_model_that_does_not_load_is_told_and_the_others_work() {
         std::fs::create_dir(folder.path().join(name)).expect("a folder");
         std::fs::write(folder.path().join(name).join("config.json"), config).expect("writes");
     }
+    std::fs::create_dir(folder.path().join(".hidden")).expect("a folder");
+    std::fs::write(folder.path().join(".hidden/config.json"), "{").expect("writes");
     let engine = start(|config| config.models = folder.path().into());
     assert_eq!(engine.models().map(|card| card.name.as_str()).collect::<Vec<_>>(), ["good"]);
     let failures: Vec<(&str, String)> =

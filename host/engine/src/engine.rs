@@ -446,7 +446,8 @@ fn load_all(folder: &Path, device: &burn::tensor::Device) -> Result<Loaded, Star
     };
     let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
     folders.sort();
-    for path in folders.iter().filter(|path| Model::is_at(path)) {
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    for path in folders.iter().filter(|path| !is_hidden(path) && Model::is_at(path)) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Model::on(path, device) {
             Ok(model) => models.push(Arc::new(model)),
