@@ -26,7 +26,7 @@ demo: ## From nothing to a served answer: builds all, pulls the model, asks for 
 serve: build components models ## Serves the bundled components on 127.0.0.1:8080
 	$(TESSERA) serve
 
-test: ## Runs all tests, as CI does (about two minutes once built)
+test: ## Runs all tests, as CI does (about three minutes once built)
 	scripts/test.sh
 
 lint: ## Checks formatting and lints
