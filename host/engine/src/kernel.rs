@@ -17,5 +17,6 @@ mod isa;
 mod math;
 pub(crate) mod norm;
 mod parallel;
+pub(crate) mod pseudo_random;
 pub(crate) mod rope;
 mod simd;

@@ -24,13 +24,13 @@ mod worker;
 pub use device::{DeviceError, DeviceSpec, Probe, probe};
 pub use engine::{Engine, EngineConfig, JobError, LoadFailure, StartError, Stats};
 pub use model::{Greedy, Model, ModelCard, ModelError, ModelTask, Pooled};
-pub use speed::{Speed, SpeedTest};
+pub use speed::{Speed, SpeedError, SpeedTest};
 pub use task::embed::{EmbedJob, Embeddings, Input, Normalize, Prompt};
 pub use task::forward::{Forward, ForwardJob, Outputs};
 pub use task::generate::sampler::Sampling;
 pub use task::generate::{
-    FinishReason, GenerateEvent, GenerateJob, GeneratePrompt, Generation, GenerationSender, Logprob, Outcome, Piece,
-    TokenLogprobs,
+    FinishReason, GenerateEvent, GenerateJob, GeneratePrompt, Generation, GenerationSender, LOGPROBS_MAX, Logprob, Outcome,
+    Piece, STOPS_MAX, TokenLogprobs,
 };
 pub use task::rerank::{RerankJob, Scores};
 pub use task::tokenize::TokenizeInput;

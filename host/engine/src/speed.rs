@@ -19,6 +19,23 @@ pub struct SpeedTest {
     pub read_bytes: usize,
 }
 
+/// Why a model's speed can't be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeedError {
+    /// Only language models read prompts and generate.
+    #[error("this is no language model")]
+    NoLanguageModel,
+    /// The test asks for nothing, or for more than the model reads.
+    #[error("prompt and generation must each be of 1 to {tokens_max} tokens")]
+    Tokens {
+        /// The model's length.
+        tokens_max: usize,
+    },
+    /// There are no threads.
+    #[error(transparent)]
+    Threads(#[from] StartError),
+}
+
 /// One round of measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speed {
@@ -47,24 +64,23 @@ impl Model {
     /// Measures a language model once, with the threads of the configuration.
     ///
     /// # Errors
-    /// When there are no threads, or a text that says why this model can't be measured so.
-    pub fn speed(&self, config: &EngineConfig, test: SpeedTest) -> Result<Result<Speed, String>, StartError> {
-        let pool = thread_pool(config)?;
+    /// When it is no language model, the test does not fit it, or there are no threads.
+    pub fn speed(&self, config: &EngineConfig, test: SpeedTest) -> Result<Speed, SpeedError> {
         if !self.is_language() {
-            return Ok(Err("this is no language model".into()));
+            return Err(SpeedError::NoLanguageModel);
         }
         let tokens_max = self.card().tokens_max;
         if !(1..=tokens_max).contains(&test.prompt_tokens) || !(1..=tokens_max).contains(&test.generate_tokens) {
-            return Ok(Err(format!("prompt and generation must each be of 1 to {tokens_max} tokens")));
+            return Err(SpeedError::Tokens { tokens_max });
         }
-        Ok(Ok(pool.install(|| Speed {
+        Ok(thread_pool(config)?.install(|| Speed {
             prompt_tokens: test.prompt_tokens,
             generated_tokens: test.generate_tokens,
             prefill_tokens_per_s: self.prefill_speed(test.prompt_tokens),
             decode_tokens_per_s: self.decode_speed(test.generate_tokens),
             weight_bytes: self.bytes_per_token(),
             memory_bytes_per_s: read_speed(test.read_bytes),
-        })))
+        }))
     }
 
     fn prefill_speed(&self, tokens: usize) -> f64 {

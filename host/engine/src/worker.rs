@@ -270,7 +270,7 @@ impl Queue {
         let start = Instant::now();
         let run = || batch.model.run(batch.want, batch.inputs.iter().map(Arc::as_ref));
         let outputs = catch_unwind(AssertUnwindSafe(|| pool.install(run)));
-        self.count(&batch.places, start, outputs.is_err());
+        self.count(batch.places.iter().map(|place| place.tokens), start, outputs.is_err());
         match outputs {
             Ok(outputs) => self.deliver(&batch.places, outputs, pool),
             Err(panic) => self.fail(&batch.places, &panic_text(&*panic)),
@@ -281,8 +281,7 @@ impl Queue {
     fn run_turns(&self, mut turns: Vec<Turn>, pool: &rayon::ThreadPool) {
         let start = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| pool.install(|| step(&mut turns))));
-        let places = turns.iter().map(|turn| Place { request: turn.id, input: 0, tokens: turn.tokens });
-        self.count(&places.collect::<Vec<_>>(), start, ran.is_err());
+        self.count(turns.iter().map(|turn| turn.tokens), start, ran.is_err());
         let failure = ran.err().map(|panic| panic_text(&*panic));
         let mut ended = Vec::new(); // dropped after the lock
         let mut state = self.state();
@@ -337,13 +336,14 @@ impl Queue {
         }
     }
 
-    fn count(&self, places: &[Place], start: Instant, has_failed: bool) {
+    /// Counts a step by the tokens of each input in it.
+    fn count(&self, inputs: impl ExactSizeIterator<Item = usize>, start: Instant, has_failed: bool) {
         let add = |counter: &AtomicU64, value: usize| counter.fetch_add(value as u64, Ordering::Relaxed);
         let busy_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
         add(&self.counters.batches, 1);
-        add(&self.counters.inputs, places.len());
-        add(&self.counters.tokens, places.iter().map(|place| place.tokens).sum());
+        add(&self.counters.inputs, inputs.len());
+        add(&self.counters.tokens, inputs.sum());
         add(&self.counters.failed_batches, usize::from(has_failed));
     }
 

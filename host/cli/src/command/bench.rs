@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         if !args.json {
             writeln!(std::io::stderr(), "round {round} of {}", args.rounds)?;
         }
-        rounds.push(model.speed(&config, test)?.map_err(anyhow::Error::msg)?);
+        rounds.push(model.speed(&config, test)?);
     }
     report(&args, &middle(&rounds))
 }

@@ -264,16 +264,8 @@ impl Product<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::pseudo_random::numbers;
     use proptest::prelude::*;
-
-    /// Numbers in [-1, 1) that repeat only after 2³² of them (a linear congruence of Numerical Recipes).
-    fn numbers(count: usize, mut seed: u32) -> Vec<f32> {
-        let mut next = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f32::from((seed >> 16) as u16) / 32_768.0 - 1.0
-        };
-        (0..count).map(|_| next()).collect()
-    }
 
     fn linear_f64(layer: Layer<'_>) -> Vec<f64> {
         let (k, n) = (layer.weight.in_features, layer.weight.out_features);

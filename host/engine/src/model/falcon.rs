@@ -117,6 +117,7 @@ impl Config {
         if !heads.is_multiple_of(kv_heads) {
             return Err(ModelError::Config("num_attention_heads must be a multiple of num_kv_heads".into()));
         }
+        fields.only("apply_residual_connection_post_layernorm", false)?;
         let is_parallel: bool = fields.optional("parallel_attn")?.unwrap_or(true);
         let norms = fields.optional_size("num_ln_in_parallel_attn")?.unwrap_or(if is_new { 2 } else { 1 });
         let tokens_max = fields.optional_size("max_position_embeddings")?.unwrap_or(2048);

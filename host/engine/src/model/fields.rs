@@ -6,11 +6,10 @@ use serde_json::{Map, Value};
 use super::ModelError;
 
 /// Fields that change no number of a forward pass, whatever they say.
-const WITHOUT_EFFECT: [&str; 26] = [
+const WITHOUT_EFFECT: [&str; 25] = [
     "_attn_implementation_autoset",
     "_name_or_path",
-    "apply_residual_connection_post_layernorm", // of Falcon's first code, which never read it
-    "architectures",                            // checked with the head
+    "architectures", // checked with the head
     "attention_dropout",
     "auto_map",
     "bos_token_id",

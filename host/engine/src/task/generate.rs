@@ -131,10 +131,14 @@ impl Generation {
     }
 }
 
-/// What a job's numbers may be.
-const STOPS_MAX: usize = 16;
+/// Stop texts of one generation: each is looked for at every step.
+pub const STOPS_MAX: usize = 16;
+
+/// Longest stop text, in bytes.
 const STOP_BYTES_MAX: usize = 1024;
-const LOGPROBS_MAX: usize = 20;
+
+/// Alternatives told with each token.
+pub const LOGPROBS_MAX: usize = 20;
 
 /// Events that wait for their reader. While there is no room for what a token can bring, the sequence waits as well.
 const EVENTS_MAX: usize = 64;

@@ -7,6 +7,7 @@ use half::{bf16, f16};
 
 use super::{Blocks, Stored, WeightsError};
 use crate::kernel::block::{BlockType, quantize};
+use crate::kernel::pseudo_random::numbers;
 
 /// Numbers that are made once and repeated: speed depends on where they lie, not on what they are.
 const PATTERN: usize = 1 << 16;
@@ -26,8 +27,9 @@ impl Random {
     /// # Errors
     /// When numbers of that type can't be made.
     pub(super) fn new(dtype: &str) -> Result<Random, WeightsError> {
+        let small: Vec<f32> = numbers(PATTERN, 1).into_iter().map(|number| number * 0.02).collect();
         let named = |ty: &&BlockType| ty.name().eq_ignore_ascii_case(dtype);
-        let made = BlockType::ALL.iter().find(named).and_then(|ty| Some((*ty, encode(*ty, &numbers())?)));
+        let made = BlockType::ALL.iter().find(named).and_then(|ty| Some((*ty, encode(*ty, &small)?)));
         let (ty, pattern) = made.ok_or_else(|| WeightsError::NotMade(dtype.into()))?;
         Ok(Random { ty, pattern, made: Mutex::default() })
     }
@@ -60,14 +62,4 @@ fn encode(ty: BlockType, numbers: &[f32]) -> Option<Vec<u8>> {
         BlockType::Bf16 => Some(numbers.iter().flat_map(|&number| bf16::from_f32(number).to_le_bytes()).collect()),
         _ => quantize(ty, numbers),
     }
-}
-
-/// Numbers in -0.02..0.02 that don't repeat soon (a linear congruence of Numerical Recipes).
-fn numbers() -> Vec<f32> {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (f32::from((state >> 16) as u16) / 32_768.0 - 1.0) * 0.02
-    };
-    (0..PATTERN).map(|_| next()).collect()
 }

@@ -1,15 +1,11 @@
 //! A generation's values between the guest's types and the engine's.
 
-use engine::{FinishReason, GenerateJob, GeneratePrompt, Piece, Sampling};
+use engine::{FinishReason, GenerateJob, GeneratePrompt, LOGPROBS_MAX, Piece, STOPS_MAX, Sampling};
 
 use super::super::{error, messages};
 use crate::bindings::tessera::generate::types::{self as wit, Event, Options, Outcome, Prompt};
 use crate::bindings::tessera::inference::types::{Error, ErrorCode};
 
-/// Stop texts of one generation: each is looked for at every step.
-const STOPS_MAX: usize = 16;
-/// Alternatives told with each token.
-const LOGPROBS_MAX: u32 = 20;
 /// Tokens with a bias.
 const LOGIT_BIASES_MAX: usize = 1024;
 
@@ -19,7 +15,7 @@ pub(super) fn job(prompt: Prompt, options: Options) -> Result<GenerateJob, Error
     if options.stop.len() > STOPS_MAX || options.stop.iter().any(String::is_empty) {
         return invalid(format!("`stop` takes up to {STOPS_MAX} texts, none of them empty"));
     }
-    if options.logprobs.is_some_and(|count| count > LOGPROBS_MAX) {
+    if options.logprobs.is_some_and(|count| size(count) > LOGPROBS_MAX) {
         return invalid(format!("`logprobs` is {LOGPROBS_MAX} at the most"));
     }
     if options.sampling.logit_bias.len() > LOGIT_BIASES_MAX {
