@@ -15,7 +15,7 @@ components: ## Builds the bundled components (first time about a minute; install
 	scripts/components.sh components/*
 
 guests: ## Builds the components that only tests use
-	scripts/components.sh tests/guests/*
+	scripts/components.sh tests/guests/* tests/hostile
 
 models: build ## Pulls the models of the demo: embeddings and chat (180 MB, once)
 	$(TESSERA) pull all-minilm-l6-v2 smollm2-135m-instruct

@@ -104,6 +104,7 @@ fn job(batch: usize) -> EmbedJob {
         truncation: Truncation::Refuse,
         normalize: Normalize::AsModel,
         dimensions: None,
+        account: None,
     }
 }
 

@@ -123,6 +123,7 @@ async fn embed(engine: &Engine, count: &Cell<u32>, end: Instant) -> anyhow::Resu
         truncation: Truncation::Refuse,
         normalize: Normalize::AsModel,
         dimensions: None,
+        account: None,
     };
     engine.embed(job).await?;
     if Instant::now() < end {
@@ -133,5 +134,13 @@ async fn embed(engine: &Engine, count: &Cell<u32>, end: Instant) -> anyhow::Resu
 
 fn job(prompt: GeneratePrompt, tokens_max: usize) -> GenerateJob {
     let sampling = Sampling { temperature: 1.0, seed: Some(1), ..Sampling::default() };
-    GenerateJob { model: CHAT_MODEL.into(), prompt, tokens_max: Some(tokens_max), stop: Vec::new(), sampling, logprobs: None }
+    GenerateJob {
+        model: CHAT_MODEL.into(),
+        prompt,
+        tokens_max: Some(tokens_max),
+        stop: Vec::new(),
+        sampling,
+        logprobs: None,
+        account: None,
+    }
 }

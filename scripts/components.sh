@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds WebAssembly components and puts each component.wasm beside its component.toml:
 #
-#   scripts/components.sh components/* tests/guests/*
+#   scripts/components.sh components/* tests/guests/* tests/hostile
 #
 # They have a target directory of their own, as they are built with another compiler and profile than the host.
 set -euo pipefail

@@ -20,6 +20,7 @@ fn job(model: &str, inputs: Vec<Input>) -> EmbedJob {
         truncation: Truncation::Cut,
         normalize: Normalize::AsModel,
         dimensions: None,
+        account: None,
     }
 }
 
@@ -29,7 +30,14 @@ fn good() -> EmbedJob {
 
 fn rerank_job(model: &str, documents: &[&str]) -> RerankJob {
     let documents = documents.iter().map(|&document| document.into()).collect();
-    RerankJob { model: model.into(), query: "q".into(), documents, truncation: Truncation::Cut, raw_scores: false }
+    RerankJob {
+        model: model.into(),
+        query: "q".into(),
+        documents,
+        truncation: Truncation::Cut,
+        raw_scores: false,
+        account: None,
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use engine::{
     Usage,
 };
 use futures::future::{BoxFuture, FutureExt};
-use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+use policy::{Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
 use runtime::{Inference, InferenceError};
 use tokio::sync::Semaphore;
 
@@ -38,6 +38,15 @@ struct Shared {
 
 /// Pieces that a generation holds that nobody has read.
 const PIECES_WAITING_MAX: usize = 4;
+
+/// Device memory that a generation holds, in bytes.
+pub const GENERATION_BYTES: u64 = 1 << 20;
+
+/// Tokens of every prompt.
+const PROMPT_TOKENS: u32 = 5;
+
+/// Time that the device works for a token, in nanoseconds, as the fake tells it.
+pub const TOKEN_NS: u64 = 1_000_000;
 
 /// What a fake engine has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -144,7 +153,13 @@ impl Shared {
     }
 
     /// What the device does for a generation: piece after piece, until nobody reads any more.
-    async fn generate(self: Arc<Self>, pieces: Vec<Piece>, end: Result<GenerateEvent, JobError>, sender: GenerationSender) {
+    async fn generate(
+        self: Arc<Self>,
+        pieces: Vec<Piece>,
+        end: Result<GenerateEvent, JobError>,
+        sender: GenerationSender,
+        book: Held,
+    ) {
         let mut job = Job::enter(self.clone());
         let work = async {
             for piece in pieces {
@@ -153,6 +168,9 @@ impl Shared {
                     return false;
                 }
                 self.change(|counts| counts.pieces += 1);
+                if !book.0.charge(0, 1, TOKEN_NS) {
+                    return sender.send(Err(JobError::Quota)).await.is_ok();
+                }
             }
             self.pass().await;
             sender.send(end).await.is_ok()
@@ -161,6 +179,21 @@ impl Shared {
             is_done = work => is_done,
             () = sender.closed() => false,
         };
+    }
+}
+
+/// Device memory that a generation holds until it is dropped.
+struct Held(Reservation);
+
+impl Held {
+    fn new(book: Reservation) -> Result<Held, JobError> {
+        if book.ledger().hold(GENERATION_BYTES) { Ok(Held(book)) } else { Err(JobError::Quota) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.ledger().release(GENERATION_BYTES);
     }
 }
 
@@ -187,6 +220,11 @@ impl Drop for Job {
             counts.dropped += usize::from(!self.is_done);
         });
     }
+}
+
+/// A token for each input.
+fn charge(book: &Reservation, inputs: usize) {
+    book.charge(inputs as u64, 0, inputs as u64 * TOKEN_NS);
 }
 
 fn usage(count: usize) -> Vec<Usage> {
@@ -222,13 +260,17 @@ impl Inference for FakeInference {
         let vector = |(place, input)| [length(input) as f32, place as f32, 1.0];
         let values = job.inputs.iter().enumerate().flat_map(vector).collect();
         let usage = usage(job.inputs.len());
-        self.work(Embeddings { model: permit.redeem().model.into(), dimensions: 3, values, usage }).boxed()
+        let (Embed { model }, book) = permit.spend();
+        charge(&book, job.inputs.len());
+        self.work(Embeddings { model: model.into(), dimensions: 3, values, usage }).boxed()
     }
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         let values = job.documents.iter().map(|document| document.len() as f32).collect();
         let usage = usage(job.documents.len());
-        self.work(Scores { model: permit.redeem().model.into(), values, usage }).boxed()
+        let (Rerank { model }, book) = permit.spend();
+        charge(&book, job.documents.len());
+        self.work(Scores { model: model.into(), values, usage }).boxed()
     }
 
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
@@ -238,12 +280,15 @@ impl Inference for FakeInference {
             _ => FinishReason::Stop,
         };
         let generated_tokens = u32::try_from(pieces.len()).expect("a short script");
-        let outcome = Outcome { reason, prompt_tokens: 5, generated_tokens };
+        let outcome = Outcome { reason, prompt_tokens: PROMPT_TOKENS, generated_tokens };
         let end = self.breakdown.clone().map_or(Ok(GenerateEvent::Done(outcome)), Err);
         async move {
             self.failure.clone().map_or(Ok(()), Err)?;
-            let (sender, generation) = Generation::channel(permit.redeem().model.into(), PIECES_WAITING_MAX);
-            tokio::spawn(self.shared.clone().generate(pieces, end, sender));
+            let (Generate { model }, book) = permit.spend();
+            let book = Held::new(book)?;
+            book.0.charge(PROMPT_TOKENS.into(), 0, 0);
+            let (sender, generation) = Generation::channel(model.into(), PIECES_WAITING_MAX);
+            tokio::spawn(self.shared.clone().generate(pieces, end, sender, book));
             Ok(generation)
         }
         .boxed()

@@ -25,7 +25,15 @@ fn real() -> Engine {
 
 fn job(model: &str, prompt: GeneratePrompt, tokens_max: usize) -> GenerateJob {
     let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
-    GenerateJob { model: model.into(), prompt, tokens_max: Some(tokens_max), stop: Vec::new(), sampling, logprobs: None }
+    GenerateJob {
+        model: model.into(),
+        prompt,
+        tokens_max: Some(tokens_max),
+        stop: Vec::new(),
+        sampling,
+        logprobs: None,
+        account: None,
+    }
 }
 
 fn ids_job(ids: &[u32], tokens_max: usize) -> GenerateJob {
@@ -176,7 +184,9 @@ async fn an_engine_that_ends_ends_its_generations() {
 #[tokio::test]
 async fn raw_outputs_are_hidden_states_or_logits() {
     let engine = small(|_| {});
-    let forward = async |model: &str, inputs: Vec<Vec<u32>>| engine.forward(ForwardJob { model: model.into(), inputs }).await;
+    let forward = async |model: &str, inputs: Vec<Vec<u32>>| {
+        engine.forward(ForwardJob { model: model.into(), inputs, account: None }).await
+    };
     let encoder = forward("bert-encoder", vec![vec![5, 6], vec![7]]).await.expect("runs");
     assert_eq!((encoder.outputs, encoder.width), (Outputs::Hidden, 48));
     assert_eq!(encoder.values.iter().map(Vec::len).collect::<Vec<_>>(), [96, 48]);
@@ -261,6 +271,7 @@ async fn chats_a_long_prompt_and_embeddings_share_the_device() {
         truncation: Truncation::Cut,
         normalize: Normalize::AsModel,
         dimensions: None,
+        account: None,
     };
     let questions = ["What is the capital of France?", "How many legs has a spider?"];
     let (mut alone, mut chats) = (Vec::new(), Vec::new());

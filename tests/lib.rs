@@ -10,7 +10,7 @@ mod wire;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use fake::{Counts, FakeInference};
+pub use fake::{Counts, FakeInference, GENERATION_BYTES, TOKEN_NS};
 pub use server::{Reply, Setup, TestServer};
 pub use wire::Wire;
 

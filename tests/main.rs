@@ -3,6 +3,20 @@
 // What tests share fails by panicking, as they do.
 #![allow(clippy::panic)]
 
+mod attack {
+    mod arguments;
+    mod cpu;
+    mod files;
+    mod handles;
+    mod handmade;
+    mod headers;
+    mod memory;
+    mod quota;
+    mod ssrf;
+    mod streams;
+    mod traps;
+    mod upstream;
+}
 mod capability {
     mod config;
     mod embed;
@@ -18,6 +32,7 @@ mod chat;
 mod component;
 mod engine;
 mod generate;
+mod hostile;
 mod http;
 mod instance;
 mod model {
@@ -28,6 +43,7 @@ mod model {
     mod minilm;
     mod roberta;
 }
+mod policy;
 mod shutdown;
 mod tidy;
 mod wasi_http;

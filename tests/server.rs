@@ -84,6 +84,21 @@ impl Setup {
         self.component(name, &folder, |manifest| change(rename(manifest)))
     }
 
+    /// Adds the component that attacks the host, from `tests/hostile`.
+    pub fn hostile(self) -> Setup {
+        self.component("hostile", &root().join("tests/hostile"), |manifest| manifest)
+    }
+
+    /// Adds a component that a test has made, which wants nothing.
+    pub fn made(self, name: &str, code: &[u8]) -> Setup {
+        let folder = self.component_folder(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let manifest = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"Made by a test.\"\n");
+        std::fs::write(folder.join("component.toml"), manifest).expect("writes");
+        std::fs::write(folder.join("component.wasm"), code).expect("writes");
+        self
+    }
+
     /// Adds a bundled component with its bundled policy.
     pub fn bundled(self, name: &str) -> Setup {
         let policy = std::fs::read_to_string(root().join(format!("policies/{name}.toml"))).expect("a bundled policy");
@@ -128,7 +143,7 @@ impl Setup {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let server = Server::start(config, inference).await.expect("the server starts");
-                let failures = server.failures().iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
+                let failures = server.failures();
                 ready.send((server.address(), failures)).expect("the test waits");
                 server.serve(async { drop(stopped.await) }).await;
             });

@@ -8,9 +8,6 @@ use serde::Serialize;
 use crate::handler::{IntoResponse, Response};
 use crate::inference::{self, ErrorCode};
 
-/// Seconds that a client is asked to wait when the host's queue is full.
-const RETRY_AFTER_S: u32 = 1;
-
 /// Why a request is not answered as asked: an HTTP status, a code for programs and a sentence for people.
 ///
 /// As a response it is `{"error": {"message", "type", "param", "code"}}`, OpenAI's shape; the type follows from status
@@ -127,6 +124,7 @@ impl std::error::Error for Error {}
 
 impl From<inference::Error> for Error {
     fn from(error: inference::Error) -> Self {
+        let retry_after_s = error.retry_after_s();
         let (status, code) = match error.code {
             ErrorCode::UnknownModel => (404, "model_not_found"),
             ErrorCode::Unsupported => (400, "unsupported"),
@@ -136,11 +134,12 @@ impl From<inference::Error> for Error {
             ErrorCode::Deadline => (504, "deadline_exceeded"),
             ErrorCode::Internal => (500, "internal_error"),
             ErrorCode::Cancelled => (500, "cancelled"),
+            ErrorCode::Quota => (429, "quota_exceeded"),
         };
         let mapped = Self::new(status, code, error.message);
-        match error.code {
-            ErrorCode::UnknownModel => mapped.with_param("model"),
-            ErrorCode::Overloaded => mapped.with_header("retry-after", RETRY_AFTER_S.to_string()),
+        match (error.code, retry_after_s) {
+            (ErrorCode::UnknownModel, _) => mapped.with_param("model"),
+            (_, Some(seconds)) => mapped.with_header("retry-after", seconds.to_string()),
             _ => mapped,
         }
     }
@@ -177,9 +176,10 @@ mod tests {
             (ErrorCode::Deadline, 504, "deadline_exceeded", "server_error"),
             (ErrorCode::Internal, 500, "internal_error", "server_error"),
             (ErrorCode::Cancelled, 500, "cancelled", "server_error"),
+            (ErrorCode::Quota, 429, "quota_exceeded", "rate_limit_error"),
         ];
         for (host, status, code, kind) in cases {
-            let error = Error::from(inference::Error { code: host, message: "why".into() });
+            let error = Error::from(inference::Error::new(host, "why"));
             assert_eq!((error.status(), error.code(), error.kind()), (status, code, kind));
             assert_eq!(error.message(), "why");
         }
@@ -204,8 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn overloaded_asks_the_client_to_wait() {
-        let error = Error::from(inference::Error { code: ErrorCode::Overloaded, message: String::new() });
-        assert_eq!(error.into_response().header("retry-after"), Some("1"));
+    fn what_is_over_soon_asks_the_client_to_wait() {
+        let cases = [
+            (ErrorCode::Overloaded, None, Some("1")),
+            (ErrorCode::Quota, None, Some("1")),
+            (ErrorCode::Quota, Some(2000), Some("2")),
+            (ErrorCode::Quota, Some(2001), Some("3")),
+            (ErrorCode::Internal, Some(2000), None),
+        ];
+        for (code, retry_after_ms, header) in cases {
+            let error = Error::from(inference::Error { code, message: String::new(), retry_after_ms });
+            assert_eq!(error.into_response().header("retry-after"), header, "{code:?} {retry_after_ms:?}");
+        }
     }
 }

@@ -84,7 +84,7 @@ impl Generation {
     }
 
     async fn end(&mut self) {
-        let broken_off = inference::Error { code: ErrorCode::Internal, message: "the generation broke off".to_owned() };
+        let broken_off = inference::Error::new(ErrorCode::Internal, "the generation broke off");
         let state = std::mem::replace(&mut self.state, State::Ended(Err(broken_off)));
         self.state = State::Ended(match state {
             State::Running(_, outcome) => outcome.await,
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_bad_end_comes_after_what_was_generated() {
-        let failed = inference::Error { code: ErrorCode::Deadline, message: "over".into() };
+        let failed = inference::Error::new(ErrorCode::Deadline, "over");
         let mut generation = ended(&["a"], Err(failed.clone()));
         assert!(block_on(generation.next()).expect("an event").is_some());
         assert_eq!(block_on(generation.next()).expect_err("a bad end").code, ErrorCode::Deadline);

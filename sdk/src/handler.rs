@@ -13,9 +13,11 @@ use crate::error::Error;
 use crate::json;
 use crate::router::Router;
 
+pub(crate) use body::Outgoing;
 pub use body::{Body, BodyError, BodyErrorCode, BodyWriter, Closed};
 
-/// Longest body that [`Request::bytes`] gathers, in bytes: 32 MiB. The host's own limit is usually lower.
+/// Longest body that [`Request::bytes`] and [`http::Response::bytes`](crate::http::Response::bytes) gather, in bytes: 32 MiB.
+/// The host's own limit is usually lower.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
 
 /// What a handler can take as an argument.
@@ -156,18 +158,18 @@ impl FromRequest for Path {
 pub struct Response {
     status: u16,
     headers: Vec<Header>,
-    body: body::Outgoing,
+    body: Outgoing,
 }
 
 impl Response {
     /// A response in one piece. The status is 200 to 599.
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self::with_outgoing(status, content_type, body::Outgoing::Whole(body.into()))
+        Self::with_outgoing(status, content_type, Outgoing::Whole(body.into()))
     }
 
     /// A response without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: body::Outgoing::Whole(Vec::new()) }
+        Self { status, headers: Vec::new(), body: Outgoing::Whole(Vec::new()) }
     }
 
     /// A value as JSON. One that JSON cannot hold (a map whose keys are no strings) is answered 500.
@@ -197,7 +199,12 @@ impl Response {
         F: FnOnce(BodyWriter) -> Fut + 'static,
         Fut: Future<Output = Result<(), Closed>> + 'static,
     {
-        Self::with_outgoing(status, content_type, body::Outgoing::streamed(produce))
+        Self::with_outgoing(status, content_type, Outgoing::streamed(produce))
+    }
+
+    /// A body that is sent on as it comes, as that of another host's answer. One that breaks off there breaks off here.
+    pub fn passing(status: u16, content_type: &str, body: Body) -> Self {
+        Self::with_outgoing(status, content_type, Outgoing::Passed(body))
     }
 
     /// Adds a header. The name is lower case; content length and connection headers are the host's.
@@ -227,12 +234,12 @@ impl Response {
     /// The body, if it is in one piece.
     pub fn whole(&self) -> Option<&[u8]> {
         match &self.body {
-            body::Outgoing::Whole(bytes) => Some(bytes),
-            body::Outgoing::Streamed(_) => None,
+            Outgoing::Whole(bytes) => Some(bytes),
+            Outgoing::Streamed(_) | Outgoing::Passed(_) => None,
         }
     }
 
-    fn with_outgoing(status: u16, content_type: &str, body: body::Outgoing) -> Self {
+    fn with_outgoing(status: u16, content_type: &str, body: Outgoing) -> Self {
         Self { status, headers: Vec::new(), body }.with_header("content-type", content_type)
     }
 
@@ -283,7 +290,7 @@ pub async fn serve(router: fn() -> Router, request: types::Request) -> types::Re
     router.handle(request.into()).await.into_wit()
 }
 
-fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     let header = headers.iter().find(|header| header.name == name)?;
     std::str::from_utf8(&header.value).ok()
 }

@@ -2,6 +2,27 @@
 
 pub use crate::bindings::tessera::inference::types::{Error, ErrorCode, Message, Usage};
 
+/// Seconds that a client is asked to wait where the host does not say for how long.
+const RETRY_AFTER_S: u32 = 1;
+
+impl Error {
+    /// An error that the component found by itself.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None }
+    }
+
+    /// When the client may try again, in seconds and rounded up; none where that does not help.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        let helps = matches!(self.code, ErrorCode::Overloaded | ErrorCode::Quota);
+        helps.then(|| retry_after_s(self.retry_after_ms))
+    }
+}
+
+/// Milliseconds of the host as seconds for a client.
+pub(crate) fn retry_after_s(retry_after_ms: Option<u32>) -> u32 {
+    retry_after_ms.map_or(RETRY_AFTER_S, |ms| ms.div_ceil(1000))
+}
+
 impl Message {
     /// A message of any role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {

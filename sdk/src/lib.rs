@@ -25,8 +25,8 @@
 //!   [`FromRequest`], what it returns [`IntoResponse`].
 //! - [`Json`] reads and writes JSON; what does not fit is answered 400 with the name of the field.
 //! - [`Error`] is an HTTP status with OpenAI's error body. The errors of the capabilities turn into it with `?`.
-//! - [`embed`], [`rerank`], [`generate`], [`tokenize`], [`config`] and [`log`] are the host's capabilities, each named as in
-//!   its WIT package and as its section in the policy. A component imports only those it calls.
+//! - [`embed`], [`rerank`], [`generate`], [`tokenize`], [`http`], [`secret`], [`config`] and [`log`] are the host's
+//!   capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
 //! - [`sse`] sends events while they happen, as a generated text.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
@@ -37,11 +37,13 @@ pub mod embed;
 pub mod error;
 pub mod generate;
 pub mod handler;
+pub mod http;
 pub mod inference;
 pub mod json;
 pub mod log;
 pub mod rerank;
 pub mod router;
+pub mod secret;
 pub mod sse;
 pub mod tokenize;
 

@@ -74,6 +74,7 @@ fn job(inputs: Vec<Input>) -> EmbedJob {
         truncation: Truncation::Cut,
         normalize: Normalize::AsModel,
         dimensions: None,
+        account: None,
     }
 }
 
@@ -212,7 +213,8 @@ async fn vectors_that_are_not_normalised_differ_in_length_only() {
 async fn late_interaction_scores_are_those_of_the_reference() {
     let expected: RerankReference = read("rerank.json");
     let RerankReference { query, documents, .. } = expected;
-    let job = RerankJob { model: MODEL.into(), query, documents, truncation: Truncation::Cut, raw_scores: false };
+    let job =
+        RerankJob { model: MODEL.into(), query, documents, truncation: Truncation::Cut, raw_scores: false, account: None };
     let scores = minilm().rerank(job.clone()).await.expect("scores");
     assert_close("scores", std::slice::from_ref(&scores.values), std::slice::from_ref(&expected.scores), 1e-4);
     let mut order: Vec<usize> = (0..scores.values.len()).collect();

@@ -15,7 +15,7 @@ struct Edges {
 
 const BURN: [&str; 2] = ["burn", "cubecl"];
 
-const DRAWN: [Edges; 10] = [
+const DRAWN: [Edges; 11] = [
     Edges { folder: "host/engine", to: &[], never: &["wasmtime", "wit", "wasi", "axum", "hyper", "http", "tower"] },
     Edges { folder: "host/policy", to: &[], never: &["burn", "cubecl", "wasmtime", "axum", "hyper", "tokio"] },
     Edges { folder: "host/store", to: &[], never: &["burn", "cubecl", "wasmtime", "axum", "hyper"] },
@@ -24,6 +24,7 @@ const DRAWN: [Edges; 10] = [
     Edges { folder: "sdk", to: &[], never: &["wasmtime", "burn", "cubecl"] },
     Edges { folder: "components/", to: &["tessera-sdk"], never: &["wasmtime", "burn", "cubecl", "wit-bindgen"] },
     Edges { folder: "tests/guests/", to: &["tessera-sdk"], never: &["wasmtime", "burn", "cubecl"] },
+    Edges { folder: "tests/hostile", to: &["tessera-sdk"], never: &["wasmtime", "burn", "cubecl"] },
     Edges { folder: "tests", to: &["engine", "policy", "store", "runtime", "cli"], never: &BURN },
     Edges { folder: "benches", to: &["engine", "policy", "store", "runtime", "cli", "tests"], never: &[] },
 ];

@@ -58,5 +58,5 @@ pub(crate) async fn send<F: Format>(
 }
 
 fn broken_off() -> inference::Error {
-    inference::Error { code: inference::ErrorCode::Internal, message: "the generation broke off".to_owned() }
+    inference::Error::new(inference::ErrorCode::Internal, "the generation broke off")
 }

@@ -70,6 +70,8 @@ pub(crate) struct Error {
     error_type: ErrorType,
     #[serde(skip)]
     status: u16,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
 }
 
 /// TEI's classes of errors, as far as they occur here.
@@ -89,7 +91,7 @@ impl Error {
             ErrorType::Validation => 422,
             ErrorType::Empty => 400,
         };
-        Self { error: message.into(), error_type, status }
+        Self { error: message.into(), error_type, status, retry_after_s: None }
     }
 }
 
@@ -106,23 +108,27 @@ impl From<tessera_sdk::Error> for Error {
 
 impl From<inference::Error> for Error {
     fn from(error: inference::Error) -> Self {
+        let retry_after_s = error.retry_after_s();
         let error_type = match error.code {
             ErrorCode::InvalidInput | ErrorCode::TooLong => ErrorType::Validation,
-            ErrorCode::Overloaded => ErrorType::Overloaded,
+            ErrorCode::Overloaded | ErrorCode::Quota => ErrorType::Overloaded,
             ErrorCode::UnknownModel
             | ErrorCode::Unsupported
             | ErrorCode::Deadline
             | ErrorCode::Internal
             | ErrorCode::Cancelled => ErrorType::Backend,
         };
-        Self::new(error_type, error.message)
+        Self { retry_after_s, ..Self::new(error_type, error.message) }
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let response = Response::json(self.status, &self);
-        if self.error_type == ErrorType::Overloaded { response.with_header("retry-after", "1") } else { response }
+        match self.retry_after_s {
+            Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+            None => response,
+        }
     }
 }
 
@@ -187,10 +193,12 @@ mod tests {
             (ErrorCode::TooLong, 422),
             (ErrorCode::InvalidInput, 422),
             (ErrorCode::Overloaded, 429),
+            (ErrorCode::Quota, 429),
             (ErrorCode::Internal, 424),
         ] {
-            let error = inference::Error { code, message: "why".into() };
-            assert_eq!(Error::from(error).into_response().status(), status);
+            let response = Error::from(inference::Error::new(code, "why")).into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.header("retry-after"), (status == 429).then_some("1"));
         }
     }
 

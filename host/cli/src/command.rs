@@ -2,7 +2,10 @@
 
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod model;
+pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod serve;
+pub(crate) mod usage;

@@ -35,6 +35,14 @@ enum Command {
     /// Look at a model, or run it on raw inputs.
     #[command(subcommand)]
     Model(command::model::Command),
+    /// Show what each component of a running server has used.
+    Usage(command::usage::Args),
+    /// Compile a component for the server that starts this.
+    #[command(hide = true)]
+    Compile(command::compile::Args),
+    /// See what components may do: check, explain, test and compare policies.
+    #[command(subcommand)]
+    Policy(command::policy::Command),
     /// Check this machine and this set-up: what is wrong and how to mend it.
     Doctor(command::doctor::Args),
 }
@@ -46,6 +54,9 @@ fn main() -> ExitCode {
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
+        Command::Usage(args) => command::usage::run(args),
+        Command::Compile(args) => command::compile::run(args),
+        Command::Policy(command) => command::policy::run(command),
         Command::Doctor(args) => command::doctor::run(args),
     };
     match done {

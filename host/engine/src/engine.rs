@@ -133,6 +133,9 @@ pub enum JobError {
     /// Too much is waiting.
     #[error("the engine's queue is full: try again later")]
     Overloaded,
+    /// The job's owner has used up what it may.
+    #[error("the owner's quota is used up: try again later")]
+    Quota,
     /// The batch failed on the device.
     #[error("the device failed on this batch: {0}")]
     Failed(String),

@@ -7,8 +7,10 @@
 
 #![cfg_attr(feature = "wgpu", recursion_limit = "256")]
 
+mod account;
 mod batch;
 mod device;
+mod digest;
 mod engine;
 mod kernel;
 mod model;
@@ -21,7 +23,9 @@ mod tokenizer;
 mod weights;
 mod worker;
 
+pub use account::{Account, Charge};
 pub use device::{DeviceError, DeviceSpec, Probe, probe};
+pub use digest::digest;
 pub use engine::{Engine, EngineConfig, JobError, LoadFailure, StartError, Stats};
 pub use model::{Greedy, Model, ModelCard, ModelError, ModelTask, Pooled};
 pub use speed::{Speed, SpeedError, SpeedTest};

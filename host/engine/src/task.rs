@@ -7,6 +7,9 @@ pub(crate) mod generate;
 pub(crate) mod rerank;
 pub(crate) mod tokenize;
 
+use std::sync::Arc;
+
+use crate::account::Account;
 use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::model::Model;
@@ -43,6 +46,7 @@ pub(crate) enum Want {
 
 /// A job ready for the queue.
 pub(crate) struct Prepared<Answer> {
+    pub(crate) account: Option<Arc<dyn Account>>,
     pub(crate) want: Want,
     pub(crate) inputs: Vec<Tokens>,
     /// Makes the answer of the outputs, one for each input in order.

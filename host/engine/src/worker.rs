@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::account::{Account, Charge, shares};
 use crate::batch::Tokens;
 use crate::engine::{Counters, JobError, Stats};
 use crate::model::Model;
@@ -23,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// A job of inputs in the queue.
 pub(crate) struct Request {
+    account: Option<Arc<dyn Account>>,
     model: Arc<Model>,
     want: Want,
     inputs: Vec<Arc<Tokens>>,
@@ -59,9 +61,10 @@ impl Request {
         prepared: Prepared<Answer>,
         reply: oneshot::Sender<Result<Answer, JobError>>,
     ) -> Request {
-        let Prepared { want, inputs, finish } = prepared;
+        let Prepared { account, want, inputs, finish } = prepared;
         let missing = inputs.len();
         Request {
+            account,
             model,
             want,
             inputs: inputs.into_iter().map(Arc::new).collect(),
@@ -114,6 +117,8 @@ enum Step {
 
 /// Inputs taken out of the queue.
 struct Batch {
+    /// Whose they are, by request; what is nobody's is not in here.
+    accounts: BTreeMap<u64, Arc<dyn Account>>,
     model: Arc<Model>,
     want: Want,
     places: Vec<Place>,
@@ -125,7 +130,11 @@ struct Turn {
     id: u64,
     tokens: usize,
     sequence: Sequence,
+    /// What it uses; the time is known after the step.
+    charge: Charge,
     is_over: bool,
+    /// Why it can't go on, if it is not over.
+    error: Option<JobError>,
 }
 
 impl Queue {
@@ -170,13 +179,15 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes a sequence if there is room for it and its cache.
+    /// Takes a sequence if its owner may have the memory, and there is room for it and its cache.
     ///
     /// # Errors
-    /// When there is not.
-    pub(crate) fn push_sequence(&self, sequence: Sequence) -> Result<(), JobError> {
+    /// When the owner may not, or there is no room.
+    pub(crate) fn push_sequence(&self, mut sequence: Sequence) -> Result<(), JobError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.check(&sequence)?;
+        sequence.hold()?;
+        // If it is refused now, it gives its memory back after the lock: parameters are dropped last.
         let mut state = self.state();
         let cache_bytes = state.cache_bytes.saturating_add(sequence.cache_bytes);
         if state.sequence_count >= self.limits.sequences_max || cache_bytes > self.limits.cache_bytes_max {
@@ -236,10 +247,14 @@ impl Queue {
     /// Runs steps until the queue is closed and empty. Tensor work goes to the pool's threads.
     pub(crate) fn run(&self, pool: &rayon::ThreadPool) {
         while let Some(step) = self.next_step() {
-            match step {
-                Step::Batch(batch) => self.run_batch(&batch, pool),
-                Step::Turns(turns) => self.run_turns(turns, pool),
-            }
+            self.run_step(step, pool);
+        }
+    }
+
+    fn run_step(&self, step: Step, pool: &rayon::ThreadPool) {
+        match step {
+            Step::Batch(batch) => self.run_batch(&batch, pool),
+            Step::Turns(turns) => self.run_turns(turns, pool),
         }
     }
 
@@ -249,10 +264,16 @@ impl Queue {
             if state.is_closed && state.sequence_count > 0 {
                 let stopped = state.stop_sequences();
                 drop(state);
-                stopped.into_iter().for_each(|sequence| sequence.reader.fail(JobError::Stopped));
+                stopped.into_iter().for_each(|sequence| sequence.fail(JobError::Stopped));
                 state = self.state();
             }
-            state.forget_abandoned();
+            let (requests, sequences) = state.take_abandoned();
+            if !requests.is_empty() || !sequences.is_empty() {
+                drop(state);
+                drop((requests, sequences));
+                state = self.state();
+                continue;
+            }
             state.resume_ready();
             if let Some((kind, places)) = state.schedule.next_batch() {
                 return Some(state.take(kind, places));
@@ -270,7 +291,8 @@ impl Queue {
         let start = Instant::now();
         let run = || batch.model.run(batch.want, batch.inputs.iter().map(Arc::as_ref));
         let outputs = catch_unwind(AssertUnwindSafe(|| pool.install(run)));
-        self.count(batch.places.iter().map(|place| place.tokens), start, outputs.is_err());
+        let busy_ns = self.count(batch.places.iter().map(|place| place.tokens), start, outputs.is_err());
+        batch.charge(busy_ns);
         match outputs {
             Ok(outputs) => self.deliver(&batch.places, outputs, pool),
             Err(panic) => self.fail(&batch.places, &panic_text(&*panic)),
@@ -281,12 +303,16 @@ impl Queue {
     fn run_turns(&self, mut turns: Vec<Turn>, pool: &rayon::ThreadPool) {
         let start = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| pool.install(|| step(&mut turns))));
-        self.count(turns.iter().map(|turn| turn.tokens), start, ran.is_err());
+        let busy_ns = self.count(turns.iter().map(|turn| turn.tokens), start, ran.is_err());
         let failure = ran.err().map(|panic| panic_text(&*panic));
+        if let Some(reason) = &failure {
+            tracing::error!(reason, "a step of language models panicked");
+        }
+        charge_turns(&mut turns, busy_ns, failure.map(JobError::Failed).as_ref());
         let mut ended = Vec::new(); // dropped after the lock
         let mut state = self.state();
         for turn in turns {
-            if turn.is_over || failure.is_some() {
+            if turn.is_over || turn.error.is_some() {
                 state.sequence_count -= 1;
                 state.cache_bytes -= turn.sequence.cache_bytes;
                 ended.push(turn);
@@ -298,10 +324,10 @@ impl Queue {
             state.sequences.insert(turn.id, turn.sequence);
         }
         drop(state);
-        let Some(reason) = failure else { return };
-        tracing::error!(reason, "a step of language models panicked");
-        for turn in ended.into_iter().filter(|turn| !turn.is_over) {
-            turn.sequence.reader.fail(JobError::Failed(reason.clone()));
+        for Turn { sequence, error, .. } in ended {
+            if let Some(error) = error {
+                sequence.fail(error);
+            }
         }
     }
 
@@ -336,8 +362,8 @@ impl Queue {
         }
     }
 
-    /// Counts a step by the tokens of each input in it.
-    fn count(&self, inputs: impl ExactSizeIterator<Item = usize>, start: Instant, has_failed: bool) {
+    /// Counts a step by the tokens of each input in it. Gives the time it took, in nanoseconds.
+    fn count(&self, inputs: impl ExactSizeIterator<Item = usize>, start: Instant, has_failed: bool) -> u64 {
         let add = |counter: &AtomicU64, value: usize| counter.fetch_add(value as u64, Ordering::Relaxed);
         let busy_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
@@ -345,6 +371,7 @@ impl Queue {
         add(&self.counters.inputs, inputs.len());
         add(&self.counters.tokens, inputs.sum());
         add(&self.counters.failed_batches, usize::from(has_failed));
+        busy_ns
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -354,19 +381,17 @@ impl Queue {
 }
 
 impl State {
-    /// Drops what nobody waits for any more, and with it the memory it holds.
-    fn forget_abandoned(&mut self) {
-        let State { schedule, requests, sequences, sequence_count, cache_bytes, .. } = self;
-        requests.retain(|_, request| !request.reply.is_abandoned());
-        sequences.retain(|_, sequence| {
-            let is_abandoned = sequence.reader.is_abandoned();
-            if is_abandoned {
-                *sequence_count -= 1;
-                *cache_bytes -= sequence.cache_bytes;
-            }
-            !is_abandoned
-        });
+    /// Takes out what nobody waits for any more. Dropping it frees the memory it holds.
+    fn take_abandoned(&mut self) -> (Vec<Request>, Vec<Sequence>) {
+        let State { schedule, requests, sequences, .. } = self;
+        let abandoned = requests.extract_if(.., |_, request| request.reply.is_abandoned());
+        let abandoned_requests = abandoned.map(|(_, request)| request).collect();
+        let abandoned = sequences.extract_if(.., |_, sequence| sequence.reader.is_abandoned());
+        let abandoned_sequences: Vec<Sequence> = abandoned.map(|(_, sequence)| sequence).collect();
+        self.sequence_count -= abandoned_sequences.len();
+        self.cache_bytes -= abandoned_sequences.iter().map(|sequence| sequence.cache_bytes).sum::<usize>();
         schedule.retain(|id| requests.contains_key(&id) || sequences.contains_key(&id));
+        (abandoned_requests, abandoned_sequences)
     }
 
     /// Puts sequences into the schedule whose readers have room for another token.
@@ -395,14 +420,33 @@ impl State {
         let Some(want) = want else {
             let turn = |place: &Place| {
                 let sequence = self.sequences.remove(&place.request)?;
-                Some(Turn { id: place.request, tokens: place.tokens, sequence, is_over: false })
+                let input_tokens = sequence.prompt_tokens(place.tokens) as u64;
+                let charge = Charge { input_tokens, ..Charge::default() };
+                Some(Turn { id: place.request, tokens: place.tokens, sequence, charge, is_over: false, error: None })
             };
             return Step::Turns(places.iter().filter_map(turn).collect());
         };
         let requests = &self.requests;
         let model = requests[&places[0].request].model.clone();
         let inputs = places.iter().map(|place| requests[&place.request].inputs[place.input].clone()).collect();
-        Step::Batch(Batch { model, want, places, inputs })
+        let owned = places.iter().filter_map(|place| Some((place.request, requests[&place.request].account.clone()?)));
+        Step::Batch(Batch { accounts: owned.collect(), model, want, places, inputs })
+    }
+}
+
+impl Batch {
+    /// Tells the owner of each request what the step used for it.
+    fn charge(&self, device_ns: u64) {
+        let tokens: Vec<usize> = self.places.iter().map(|place| place.tokens).collect();
+        let mut charges: BTreeMap<u64, Charge> = BTreeMap::new();
+        for (place, device_ns) in self.places.iter().zip(shares(device_ns, &tokens)) {
+            let charge = charges.entry(place.request).or_default();
+            charge.input_tokens += place.tokens as u64;
+            charge.device_ns += device_ns;
+        }
+        for (request, account) in &self.accounts {
+            account.charge(charges[request]); // the device has done the work: the answer is given all the same
+        }
     }
 }
 
@@ -419,6 +463,19 @@ fn step(turns: &mut [Turn]) {
     for turn in turns.iter_mut().filter(|turn| turn.sequence.left() == 0) {
         let row = rows.next().expect("a row of logits for each sequence that was fed to its end");
         turn.is_over = !turn.sequence.read(row);
+        turn.charge.output_tokens = u64::from(turn.sequence.reader.is_generation());
+    }
+}
+
+/// Tells the owner of each sequence what a step used for it, and finds out which can't go on.
+fn charge_turns(turns: &mut [Turn], device_ns: u64, failure: Option<&JobError>) {
+    let tokens: Vec<usize> = turns.iter().map(|turn| turn.tokens).collect();
+    for (turn, device_ns) in turns.iter_mut().zip(shares(device_ns, &tokens)) {
+        turn.charge.device_ns = device_ns;
+        let may_go_on = turn.sequence.charge(turn.charge);
+        if !turn.is_over {
+            turn.error = failure.cloned().or((!may_go_on).then_some(JobError::Quota));
+        }
     }
 }
 
@@ -426,3 +483,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("an unknown panic").chars().take(300).collect()
 }
+
+#[cfg(test)]
+mod tests;

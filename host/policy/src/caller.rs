@@ -13,6 +13,11 @@ impl Tenant {
         Tenant(LOCAL.clone())
     }
 
+    /// The tenant of this name.
+    pub fn named(name: &str) -> Tenant {
+        Tenant(name.into())
+    }
+
     /// The tenant's name.
     pub fn as_str(&self) -> &str {
         &self.0

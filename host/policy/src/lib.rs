@@ -1,29 +1,61 @@
 //! Rights, limits and callers: pure decisions, and the only maker of a [`Permit`].
 //!
 //! A component's power is what its manifest wants, what the operator's policy grants, and what the caller may do, all
-//! three at once. Policy files are compiled into an immutable [`Snapshot`]; every check reads one and nothing else: no
-//! I/O, no lock. A check that passes gives a [`Permit`], which back ends take by value, so an effect without a check
-//! doesn't compile.
+//! three at once. Policy files are compiled into an immutable [`Snapshot`]; every check goes through an [`Authority`], reads
+//! one snapshot and the component's [`Ledger`], and does no I/O. A check that passes gives a [`Permit`], which back ends take
+//! by value, so an effect without a check doesn't compile.
+//!
+//! What people are told is here as well: why something is denied and what to change ([`Denied::explain`]), what a policy would
+//! answer ([`Ask`], [`Case`]), what is wrong with it ([`check`]), and how two differ ([`diff`]).
 
 #![forbid(unsafe_code)]
 
+mod action;
+mod address;
+mod ask;
+mod authority;
 mod caller;
+mod case;
+mod check;
+mod denial;
+mod diff;
+mod explain;
 mod grant;
 mod limit;
 mod name;
 mod permit;
+mod quota;
+mod reference;
 mod route;
+mod rule;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 
+pub use action::Action;
+pub use ask::{Ask, AskError, Circumstances, Decision, parse_time};
+pub use authority::{Authority, Cost};
 pub use caller::{Caller, Tenant};
+pub use case::{Case, CaseError, Expect, Outcome};
+pub use check::{Finding, Site, check};
+pub use denial::{Denial, Denied, Detail, Reason, Witness};
+pub use diff::{Change, ChangeKind, diff};
 pub use grant::{
-    Denial, ModelsGrant,
+    CAPABILITIES,
     config::ConfigGrant,
+    env::EnvGrant,
+    fs::{Access, Folder, FsGrant},
+    http::{HostPattern, HostPatternError, HttpGrant, HttpRule, Scheme},
     log::{Level, LogGrant},
+    models::{ModelRef, ModelRefError, ModelsGrant},
     routes::RoutesGrant,
+    secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
 };
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError};
-pub use permit::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
+pub use quota::{Exhausted, Ledger, Quota, Reservation, Resource, Usage};
+pub use reference::{reference, schema};
 pub use route::{Method, Route, RouteError};
-pub use snapshot::{LoadError, PolicyFile, Snapshot};
+pub use rule::{Rule, RuleError, RuleId, Rules};
+pub use snapshot::{Facts, LoadError, Mode, Policies, PolicyFile, Snapshot};

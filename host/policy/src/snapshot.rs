@@ -1,52 +1,146 @@
 //! A component's policy, read, checked and fixed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentName, Limits, Route, RoutesGrant};
+use crate::denial::Reason;
+use crate::grant::models::Models;
+use crate::grant::secret::Secrets;
+use crate::rule::{ComponentRules, RuleError, Rules};
+use crate::{
+    CAPABILITIES, ComponentName, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName, ModelsGrant, Quota,
+    RoutesGrant, SecretGrant, SecretSource,
+};
 
 /// `policies/NAME.toml` as an operator writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
-    /// Version of this format: 1.
+    /// The format of this file: 1.
     pub schema: u32,
-    /// `[routes]`: where the component may answer.
+    /// Whether denials count: `"enforce"`, or `"observe"`, in which what would be denied is recorded and done all the same.
+    /// `[limits]` hold in both.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Words about the component that rules can ask for, as `"pii"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Where the component may answer besides its own `/c/NAME/*`.
     #[serde(default)]
     pub routes: RoutesGrant,
-    /// `[limits]`: what it may use.
+    /// What one instance or one request may take. The limits hold without this section, and in the mode `observe`, as well.
     #[serde(default)]
     pub limits: Limits,
-    /// `[config]`, see [`ConfigGrant`](crate::ConfigGrant).
+    /// What the component may use in a minute, all its instances together. A minute's worth may be used at once, and comes back
+    /// evenly. Beyond it requests are answered 429, and host calls fail with the error `quota`. It holds without this section
+    /// as well; in the mode `observe` it is only counted.
     #[serde(default)]
-    pub config: Option<crate::ConfigGrant>,
-    /// `[embed]`, see [`ModelsGrant`](crate::ModelsGrant).
-    #[serde(default)]
-    pub embed: Option<crate::ModelsGrant>,
-    /// `[generate]`, see [`ModelsGrant`](crate::ModelsGrant).
-    #[serde(default)]
-    pub generate: Option<crate::ModelsGrant>,
-    /// `[log]`, see [`LogGrant`](crate::LogGrant).
-    #[serde(default)]
-    pub log: Option<crate::LogGrant>,
-    /// `[nn]`, see [`ModelsGrant`](crate::ModelsGrant).
-    #[serde(default)]
-    pub nn: Option<crate::ModelsGrant>,
-    /// `[rerank]`, see [`ModelsGrant`](crate::ModelsGrant).
-    #[serde(default)]
-    pub rerank: Option<crate::ModelsGrant>,
-    /// `[tokenize]`, see [`ModelsGrant`](crate::ModelsGrant).
-    #[serde(default)]
-    pub tokenize: Option<crate::ModelsGrant>,
+    pub quota: Quota,
+    /// Keys of your own with strings as values: what the component may read by `tessera:config`.
+    pub config: Option<ConfigGrant>,
+    /// Models that the component may embed with, by `tessera:embed`.
+    pub embed: Option<ModelsGrant>,
+    /// Environment variables that the component sees, by `wasi:cli/environment`. Of the server's own it sees none but those
+    /// named here.
+    pub env: Option<EnvGrant>,
+    /// Folders of the host that the component sees, by `wasi:filesystem`, and nothing above them.
+    pub fs: Option<FsGrant>,
+    /// Language models that the component may have write, by `tessera:generate`. Give `[limits] wall_ms_max` the time that a
+    /// long answer takes.
+    pub generate: Option<ModelsGrant>,
+    /// Requests that the component may send to other hosts, by `tessera:http` and `wasi:http` alike.
+    pub http: Option<HttpGrant>,
+    /// What the component may write to the server's log, by `tessera:log`.
+    pub log: Option<LogGrant>,
+    /// Models that the component may load by name through standard `wasi:nn`, and run on token ids of its own: up to 64 rows at
+    /// once, and 64 MiB of tensors in a request, outputs included.
+    pub nn: Option<ModelsGrant>,
+    /// Models that the component may rerank with, by `tessera:rerank`. Any embedding model can rerank, by late interaction; a
+    /// cross-encoder does it better.
+    pub rerank: Option<ModelsGrant>,
+    /// Credentials that the component may use and never sees, by `tessera:secret`: a section `[secret.NAME]` for each. The
+    /// component gets a placeholder, and the server puts the value in its place in the named headers of requests to the named
+    /// hosts.
+    pub secret: Option<BTreeMap<String, SecretGrant>>,
+    /// Models whose tokens the component may count, make and read, by `tessera:tokenize`.
+    pub tokenize: Option<ModelsGrant>,
 }
 
-/// What one component may do: immutable, shared by every call that began under it.
+/// What a denial does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What is not granted is refused.
+    #[default]
+    Enforce,
+    /// What is not granted is recorded, and done all the same where that is possible.
+    Observe,
+}
+
+/// What a policy is held against: the server it runs on.
+pub trait Facts {
+    /// The device that models run on, as `flex` or `cuda:0`.
+    fn device(&self) -> &str;
+
+    /// SHA-256 of a model's files in hexadecimal digits; none if there is no such model.
+    fn model_digest(&self, model: &ModelName) -> Option<String>;
+
+    /// What a source of a secret holds; none if nothing.
+    fn secret(&self, source: &SecretSource) -> Option<String>;
+
+    /// A word that stands for a component's secret: always the same, and not to be guessed.
+    fn token(&self, component: &ComponentName, secret: &str) -> String;
+}
+
+/// A folder of policies: rules that concern all components, and a file for each.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    folder: PathBuf,
+    rules: Rules,
+}
+
+/// What one component may do: immutable, shared by every operation that began under it.
 #[derive(Debug)]
 pub struct Snapshot {
     component: ComponentName,
+    /// The file an operator edits.
     file: String,
+    /// Where the policy was read: `file`, or `default.toml`, or nothing.
+    origin: String,
+    text: String,
+    wanted: Vec<String>,
     policy: PolicyFile,
+    models: ModelTables,
+    secrets: Secrets,
+    all_rules: Rules,
+    rules: ComponentRules,
+}
+
+/// The models of each capability that runs them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ModelTables {
+    pub(crate) embed: Models,
+    pub(crate) generate: Models,
+    pub(crate) nn: Models,
+    pub(crate) rerank: Models,
+    pub(crate) tokenize: Models,
+}
+
+impl ModelTables {
+    /// Those of a capability, if it runs models.
+    pub(crate) fn of(&self, capability: &str) -> Option<&Models> {
+        match capability {
+            "embed" => Some(&self.embed),
+            "generate" => Some(&self.generate),
+            "nn" => Some(&self.nn),
+            "rerank" => Some(&self.rerank),
+            "tokenize" => Some(&self.tokenize),
+            _ => None,
+        }
+    }
 }
 
 /// Why a policy could not be used.
@@ -66,7 +160,7 @@ pub enum LoadError {
         /// The policy file.
         file: PathBuf,
         /// Line, column and reason.
-        cause: toml::de::Error,
+        cause: Box<toml::de::Error>,
     },
     /// The file is of another version of the format.
     #[error("policy {file} has schema {schema}; this version of tessera reads schema 1")]
@@ -76,39 +170,171 @@ pub enum LoadError {
         /// The version it says.
         schema: u32,
     },
+    /// A value makes no sense.
+    #[error("policy {file} is refused: {reason}")]
+    Value {
+        /// The policy file.
+        file: PathBuf,
+        /// The key and what is wrong with it.
+        reason: String,
+    },
+    /// The rules can't be used.
+    #[error(transparent)]
+    Rules(#[from] RuleError),
 }
 
 /// What a component with no policy file and no `default.toml` gets: its own route and nothing else.
 const NOTHING: &str = "schema = 1\n";
 
-impl Snapshot {
-    /// Reads the policy of a component from a folder: `NAME.toml`, or else `default.toml`, and keeps of it what the
-    /// component wants.
+impl Policies {
+    /// Reads the rules of a folder; the files of components are read by [`snapshot`](Self::snapshot).
+    ///
+    /// # Errors
+    /// When a rule is malformed.
+    pub fn read(folder: &Path) -> Result<Policies, LoadError> {
+        Ok(Policies { folder: folder.into(), rules: Rules::read(folder)? })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The rules that concern all components.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Reads the policy of a component: `NAME.toml`, or else `default.toml`, and keeps of it what the component wants.
     ///
     /// # Errors
     /// When the file is unreadable or says something unknown.
-    pub fn load(folder: &Path, component: &ComponentName, wanted: &[String]) -> Result<Snapshot, LoadError> {
-        let own = folder.join(format!("{component}.toml"));
-        let default = folder.join("default.toml");
-        for file in [&own, &default] {
-            match std::fs::read_to_string(file) {
-                Ok(text) => {
-                    let policy = parse(file, &text)?;
-                    return Ok(Snapshot::new(component.clone(), own.display().to_string(), policy, wanted));
-                }
+    pub fn snapshot(&self, component: &ComponentName, wanted: &[String], facts: &dyn Facts) -> Result<Snapshot, LoadError> {
+        Snapshot::new(component, wanted, self.source(component)?, &self.rules, facts)
+    }
+
+    /// The policy of a component as it is written, whatever the component wants.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    pub fn file(&self, component: &ComponentName) -> Result<PolicyFile, LoadError> {
+        let source = self.source(component)?;
+        PolicyFile::parse(&source.origin, &source.text)
+    }
+
+    /// The names of the policy files without their ending, sorted, `default` among them; none where there is no such folder.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn names(&self) -> std::io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let files = files.iter().filter(|file| file.is_file() && file.extension().is_some_and(|extension| extension == "toml"));
+        let names = files.filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads the text of a component's policy.
+    fn source(&self, component: &ComponentName) -> Result<Source, LoadError> {
+        let own = self.folder.join(format!("{component}.toml"));
+        let default = self.folder.join("default.toml");
+        for origin in [&own, &default] {
+            match std::fs::read_to_string(origin) {
+                Ok(text) => return Ok(Source { file: own.clone(), origin: origin.clone(), text }),
                 Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
-                Err(cause) => return Err(LoadError::Unreadable { file: file.clone(), cause }),
+                Err(cause) => return Err(LoadError::Unreadable { file: origin.clone(), cause }),
             }
         }
-        let policy = parse(&default, NOTHING)?;
-        Ok(Snapshot::new(component.clone(), own.display().to_string(), policy, wanted))
+        Ok(Source { file: own, origin: default, text: NOTHING.into() })
+    }
+}
+
+/// A policy's text, and where it is from.
+pub(crate) struct Source {
+    /// The file an operator edits.
+    pub(crate) file: PathBuf,
+    /// Where it was read.
+    pub(crate) origin: PathBuf,
+    pub(crate) text: String,
+}
+
+impl Snapshot {
+    /// Reads a policy, and keeps of it what the component wants.
+    pub(crate) fn new(
+        component: &ComponentName,
+        wanted: &[String],
+        source: Source,
+        rules: &Rules,
+        facts: &dyn Facts,
+    ) -> Result<Snapshot, LoadError> {
+        let Source { file, origin, text } = source;
+        let policy = PolicyFile::parse(&origin, &text)?.only(wanted);
+        let named = |reason| LoadError::Value { file: origin.clone(), reason };
+        let models = |capability| Models::new(policy.models(capability), facts);
+        Ok(Snapshot {
+            component: component.clone(),
+            file: file.display().to_string(),
+            origin: origin.display().to_string(),
+            wanted: wanted.to_vec(),
+            models: ModelTables {
+                embed: models("embed"),
+                generate: models("generate"),
+                nn: models("nn"),
+                rerank: models("rerank"),
+                tokenize: models("tokenize"),
+            },
+            secrets: Secrets::new(&policy, component, facts).map_err(named)?,
+            rules: rules.of(component, &policy.labels),
+            all_rules: rules.clone(),
+            policy,
+            text,
+        })
+    }
+}
+
+impl PolicyFile {
+    /// Reads a policy; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn parse(file: &Path, text: &str) -> Result<PolicyFile, LoadError> {
+        let malformed = |cause| LoadError::Malformed { file: file.into(), cause: Box::new(cause) };
+        let policy: PolicyFile = toml::from_str(text).map_err(malformed)?;
+        match policy.schema {
+            1 => policy.check().map_err(|reason| LoadError::Value { file: file.into(), reason }).map(|()| policy),
+            schema => Err(LoadError::Schema { file: file.into(), schema }),
+        }
     }
 
-    /// A snapshot of a policy for a component; `file` is the name that denials tell the operator to edit.
-    pub fn new(component: ComponentName, file: String, policy: PolicyFile, wanted: &[String]) -> Snapshot {
-        Snapshot { component, file, policy: policy.only(wanted) }
+    /// The section of a capability that runs models.
+    pub fn models(&self, capability: &str) -> Option<&ModelsGrant> {
+        match capability {
+            "embed" => self.embed.as_ref(),
+            "generate" => self.generate.as_ref(),
+            "nn" => self.nn.as_ref(),
+            "rerank" => self.rerank.as_ref(),
+            "tokenize" => self.tokenize.as_ref(),
+            _ => None,
+        }
     }
 
+    /// Checks what types can't say.
+    fn check(&self) -> Result<(), String> {
+        for capability in CAPABILITIES {
+            let checked = self.models(capability).map_or(Ok(()), ModelsGrant::check);
+            checked.map_err(|reason| format!("`[{capability}]` {reason}"))?;
+        }
+        self.fs.as_ref().map_or(Ok(()), FsGrant::check)?;
+        self.http.as_ref().map_or(Ok(()), HttpGrant::check)
+    }
+}
+
+impl Snapshot {
     /// The component this is about.
     pub fn component(&self) -> &ComponentName {
         &self.component
@@ -119,9 +345,29 @@ impl Snapshot {
         &self.file
     }
 
-    /// What the component may use at most.
+    /// The policy file that it was read from, which may be `default.toml`.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The text of that file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What a denial does.
+    pub fn mode(&self) -> Mode {
+        self.policy.mode
+    }
+
+    /// What one instance or request may take.
     pub fn limits(&self) -> &Limits {
         &self.policy.limits
+    }
+
+    /// What the component may use in a minute.
+    pub fn quota(&self) -> &Quota {
+        &self.policy.quota
     }
 
     /// The capabilities that are both wanted and granted.
@@ -129,95 +375,186 @@ impl Snapshot {
         &self.policy
     }
 
-    pub(crate) fn allowed_routes(&self) -> &[Route] {
-        &self.policy.routes.allow
+    /// The models that a capability may use, by its name, in the policy's order.
+    pub fn usable_models(&self, capability: &str) -> impl Iterator<Item = &ModelName> {
+        self.models.of(capability).into_iter().flat_map(Models::usable)
     }
-}
 
-fn parse(file: &Path, text: &str) -> Result<PolicyFile, LoadError> {
-    let policy: PolicyFile = toml::from_str(text).map_err(|cause| LoadError::Malformed { file: file.into(), cause })?;
-    match policy.schema {
-        1 => Ok(policy),
-        schema => Err(LoadError::Schema { file: file.into(), schema }),
+    /// Environment variables that hold placeholders of secrets.
+    pub fn secret_env(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.secrets.env()
+    }
+
+    /// Names of granted secrets whose source has no value.
+    pub fn unset_secrets(&self) -> impl Iterator<Item = (&str, &SecretSource)> {
+        self.secrets.unset()
+    }
+
+    /// Whether another snapshot was made of the same files and facts.
+    pub fn is_same(&self, other: &Snapshot) -> bool {
+        let rules = |snapshot: &Snapshot| format!("{:?}", snapshot.all_rules);
+        let one = (&self.origin, &self.text, &self.models, &self.secrets);
+        one == (&other.origin, &other.text, &other.models, &other.secrets) && rules(self) == rules(other)
+    }
+
+    /// Whether `component.toml` says that it wants a capability.
+    pub fn wants(&self, capability: &str) -> bool {
+        self.wanted.iter().any(|want| want == capability)
+    }
+
+    /// The capabilities that `component.toml` wants.
+    pub fn wanted(&self) -> &[String] {
+        &self.wanted
+    }
+
+    /// All rules of the folder, to tell which one forbade something.
+    pub fn all_rules(&self) -> &Rules {
+        &self.all_rules
+    }
+
+    /// Why there is no section for a capability.
+    pub(crate) fn missing(&self, capability: &str) -> Reason {
+        if self.wants(capability) { Reason::NoSection } else { Reason::Undeclared }
+    }
+
+    pub(crate) fn models(&self) -> &ModelTables {
+        &self.models
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    pub(crate) fn rules(&self) -> &ComponentRules {
+        &self.rules
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::FakeFacts;
 
-    fn snapshot(text: &str, wanted: &[&str]) -> Snapshot {
+    fn parse(text: &str) -> Result<PolicyFile, LoadError> {
+        PolicyFile::parse(Path::new("p.toml"), text)
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_wherever_it_stands() {
+        for text in [
+            "foo = 1",
+            "[foo]",
+            "mode = \"off\"",
+            "[embed]\nmodel = []",
+            "[embed]\nmodels = []\nmodel = 1",
+            "[embed]",
+            "[routes]\nallow = [\"x\"]",
+            "[routes]",
+            "[limits]\nx = 1",
+            "[limits]\nmemory_bytes_max = -1",
+            "[limits]\nmemory_bytes_max = \"1 GiB\"",
+            "[quota]\ntokens = 1",
+            "[log]\nlevel = \"info\"",
+            "[log]\nlevel_min = \"trace\"",
+            "[env]\nNAME = \"x\"",
+            "[fs]\nallow = [{ host = \"a\", guest = \"/a\", mode = \"r\" }]",
+            "[fs]\nallow = [{ host = \"a\", guest = \"/a\", access = \"write\" }]",
+            "[fs]\nallow = [{ guest = \"/a\" }]",
+            "[http]\nallow = [{ host = \"a\", method = \"GET\" }]",
+            "[http]\nallow = [{}]",
+            "[http]\nproxy = \"x\"",
+            "[secret]\nsource = { env = \"A\" }",
+            "[secret.A]\nsource = { env = \"A\", file = \"b\" }\nhosts = []\nheaders = []",
+            "[secret.A]\nsource = \"A\"\nhosts = []\nheaders = []",
+            "[secret.A]\nsource = { env = \"A\" }\nhosts = []\nheaders = []\nhost = 1",
+        ] {
+            let error = parse(&format!("schema = 1\n{text}")).expect_err(text).to_string();
+            assert!(error.contains("p.toml is refused"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_format_has_to_be_named_and_known() {
+        assert!(matches!(parse(""), Err(LoadError::Malformed { .. })));
+        assert!(matches!(parse("schema = 2"), Err(LoadError::Schema { schema: 2, .. })));
+        assert!(parse("schema = 1").is_ok());
+    }
+
+    #[test]
+    fn an_error_names_line_and_column() {
+        let error = parse("schema = 1\n[embed]\nmodels = [\"a/b\"]").expect_err("no model").to_string();
+        assert!(error.contains("line 3, column 10") && error.contains("`a/b` is no model name"), "{error}");
+    }
+
+    fn read(folder: &Path, wanted: &[&str]) -> Result<Snapshot, LoadError> {
         let wanted: Vec<String> = wanted.iter().map(|&want| want.into()).collect();
-        let policy = parse(Path::new("p.toml"), text).expect("a good policy");
-        Snapshot::new("chat".parse().expect("a name"), "policies/chat.toml".into(), policy, &wanted)
-    }
-
-    const EMBED: &str = "schema = 1\n[embed]\nmodels = [\"a\", \"b\"]";
-
-    #[test]
-    fn a_granted_model_gets_a_permit_for_that_model() {
-        let policy = snapshot(EMBED, &["embed"]);
-        assert_eq!(policy.embed(Some("b")).expect("granted").redeem().model.as_str(), "b");
-        assert_eq!(policy.embed(None).expect("granted").redeem().model.as_str(), "a");
-    }
-
-    #[test]
-    fn a_model_that_is_not_listed_is_denied_with_the_key_to_edit() {
-        let denial = snapshot(EMBED, &["embed"]).embed(Some("c\n")).expect_err("not granted");
-        assert_eq!(denial.to_string(), "embed of `c\\n` is not granted: add it to `[embed] models` in policies/chat.toml");
-    }
-
-    #[test]
-    fn a_grant_for_one_capability_is_none_for_another() {
-        let policy = snapshot(EMBED, &["embed", "generate", "nn", "rerank", "tokenize"]);
-        assert!(policy.rerank(Some("a")).is_err());
-        assert!(policy.generate(Some("a")).is_err());
-        assert!(policy.tokenize(Some("a")).is_err());
-        assert!(policy.nn("a").is_err());
-    }
-
-    #[test]
-    fn each_capability_that_runs_models_has_a_list_of_its_own() {
-        let text = "schema = 1\n[generate]\nmodels = [\"g\"]\n[tokenize]\nmodels = [\"t\"]\n[nn]\nmodels = [\"n\"]";
-        let policy = snapshot(text, &["generate", "nn", "tokenize"]);
-        assert_eq!(policy.generate(None).expect("granted").redeem().model.as_str(), "g");
-        assert_eq!(policy.tokenize(Some("t")).expect("granted").redeem().model.as_str(), "t");
-        assert_eq!(policy.nn("n").expect("granted").redeem().model.as_str(), "n");
-        for denial in [policy.generate(Some("t")).err(), policy.tokenize(Some("n")).err(), policy.nn("g").err()] {
-            assert!(denial.expect("not granted").remedy.contains("models` in policies/chat.toml"));
-        }
-    }
-
-    #[test]
-    fn what_the_manifest_does_not_want_is_not_granted() {
-        let policy = snapshot(EMBED, &[]);
-        assert!(policy.embed(Some("a")).is_err());
-        assert!(!policy.grants().has_section("embed"));
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused() {
-        for text in
-            ["schema = 1\nfoo = 1", "schema = 1\n[embed]\nmodel = []", "schema = 1\n[limits]\nx = 1", "[embed]\nmodels=[]"]
-        {
-            assert!(parse(Path::new("p.toml"), text).is_err(), "{text}");
-        }
-        assert!(matches!(parse(Path::new("p.toml"), "schema = 2"), Err(LoadError::Schema { schema: 2, .. })));
-    }
-
-    #[test]
-    fn routes_outside_its_own_need_a_grant() {
-        let policy = snapshot("schema = 1\n[routes]\nallow = [\"POST /v1/*\"]", &[]);
-        let wanted: Vec<Route> = ["POST /v1/x", "GET /v1/x", "GET /c/chat/y"].map(|r| r.parse().expect("a route")).into();
-        let (given, refused) = policy.routes(&wanted);
-        assert_eq!(given, [&wanted[0], &wanted[2]]);
-        assert_eq!(refused, [&wanted[1]]);
+        Policies::read(folder)?.snapshot(&"chat".parse().expect("a name"), &wanted, &FakeFacts::default())
     }
 
     #[test]
     fn without_any_file_a_component_gets_nothing() {
-        let folder = std::env::temp_dir().join("tessera-policy-that-is-not-there");
-        let policy = Snapshot::load(&folder, &"x".parse().expect("a name"), &["log".into()]).expect("loads");
-        assert!(!policy.grants().has_section("log"));
+        let folder = tempfile::tempdir().expect("a folder");
+        for folder in [folder.path(), &folder.path().join("not-there")] {
+            let policy = read(folder, &CAPABILITIES).expect("loads");
+            assert!(CAPABILITIES.iter().all(|capability| !policy.grants().has_section(capability)));
+            assert_eq!(
+                (policy.mode(), policy.limits(), policy.quota()),
+                (Mode::Enforce, &Limits::default(), &Quota::default())
+            );
+        }
+    }
+
+    #[test]
+    fn the_file_of_its_own_holds_instead_of_the_one_for_all_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (own, default) = (folder.path().join("chat.toml"), folder.path().join("default.toml"));
+        std::fs::write(&default, "schema = 1\n[log]\n").expect("written");
+        let policy = read(folder.path(), &["log", "config"]).expect("loads");
+        assert!(policy.grants().has_section("log"));
+        assert_eq!((Path::new(policy.origin()), Path::new(policy.file())), (default.as_path(), own.as_path()));
+        std::fs::write(&own, "schema = 1\n[config]\n").expect("written");
+        let own_policy = read(folder.path(), &["log", "config"]).expect("loads");
+        assert!(own_policy.grants().has_section("config") && !own_policy.grants().has_section("log"));
+        assert_eq!((own_policy.origin(), own_policy.text()), (own_policy.file(), "schema = 1\n[config]\n"));
+        assert!(!own_policy.is_same(&policy));
+        assert!(own_policy.is_same(&read(folder.path(), &["log", "config"]).expect("loads")));
+        std::fs::write(&own, "schema = 1\n[confg]\n").expect("written");
+        let error = read(folder.path(), &[]).expect_err("malformed").to_string();
+        assert!(error.contains("chat.toml is refused"), "{error}");
+    }
+
+    #[test]
+    fn the_names_of_policy_files_are_listed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["b.toml", "default.toml", "a.toml", ".hidden.toml", "rules.cedar", "README.md"] {
+            std::fs::write(folder.path().join(name), "schema = 1\n[log]\n").expect("written");
+        }
+        std::fs::create_dir(folder.path().join("tests")).expect("made");
+        std::fs::create_dir(folder.path().join("x.toml")).expect("made");
+        let policies = Policies { folder: folder.path().into(), rules: Rules::default() };
+        assert_eq!(policies.names().expect("read"), ["a", "b", "default"]);
+        assert!(policies.file(&"a".parse().expect("a name")).expect("a policy").has_section("log"));
+        let policies = Policies { folder: folder.path().join("not-there"), rules: Rules::default() };
+        assert_eq!(policies.names().expect("none"), [""; 0]);
+        assert!(!policies.file(&"a".parse().expect("a name")).expect("nothing").has_section("log"));
+    }
+
+    #[test]
+    fn limits_and_quotas_hold_for_a_component_that_wants_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "schema = 1\n[limits]\nqueue_max = 3\n[quota]\nrequests_per_min_max = 4\n[embed]\nmodels = [\"m\"]";
+        std::fs::write(folder.path().join("chat.toml"), text).expect("written");
+        let policy = read(folder.path(), &[]).expect("loads");
+        assert_eq!((policy.limits().queue_max, policy.quota().requests_per_min_max), (3, 4));
+        assert!(!policy.grants().has_section("embed") && policy.usable_models("embed").next().is_none());
+    }
+
+    #[test]
+    fn the_lines_that_are_shown_for_a_capability_grant_it() {
+        for capability in CAPABILITIES {
+            let policy = parse(&format!("schema = 1\n{}", PolicyFile::lines_to_add(capability))).expect(capability);
+            assert!(policy.has_section(capability), "{capability}");
+        }
+        assert!(!parse("schema = 1").expect("a policy").has_section("nothing"));
     }
 }

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use policy::{Caller, Snapshot, Tenant};
+use policy::{Authority, Caller, Tenant};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, StoreContextMut};
 
+use crate::governance::{Asker, Governance};
+use crate::instance::Fault;
 use crate::sandbox::Ctx;
 
 /// The id of a request, as in `x-request-id`.
@@ -43,7 +47,6 @@ impl fmt::Display for RequestId {
 
 /// What every host function reads before it does anything. Rights belong to the call, not to the instance: an instance may
 /// serve several requests, and a policy may change between them.
-#[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// The request's id.
     pub(crate) id: RequestId,
@@ -53,16 +56,41 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// When the request must be over.
     pub(crate) deadline: Instant,
-    /// What may be done.
-    pub(crate) policy: Arc<Snapshot>,
+    /// What may be done, and the book of it.
+    pub(crate) governance: Arc<Governance>,
     /// Fires when the request is over: its client is gone, or the guest is done with it. What runs on has no reader.
     pub(crate) gone: CancellationToken,
+    /// Time that the guest may run for it.
+    pub(crate) cpu_max: Duration,
+    /// Time that the guest has run for it, in nanoseconds, as far as one could tell.
+    pub(crate) cpu_ns: AtomicU64,
+    /// Why it has to end, where that is known before its instance does.
+    pub(crate) verdict: OnceLock<Fault>,
+}
+
+impl Call {
+    /// Asks for a right in the name of this request.
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
+        let asker = Asker { request: self.id.as_str(), tenant: &self.tenant, caller: self.caller };
+        self.governance.ask(&asker, ask)
+    }
+
+    /// Counts time that the guest ran for it; false when that was more than it may.
+    pub(crate) fn ran(&self, cpu: Duration) -> bool {
+        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        let total = self.cpu_ns.fetch_add(cpu, Ordering::Relaxed).saturating_add(cpu);
+        let is_over = Duration::from_nanos(total) > self.cpu_max;
+        if is_over {
+            self.verdict.get_or_init(|| Fault::CpuTime); // the first one counts
+        }
+        !is_over
+    }
 }
 
 /// The calls that an instance serves, by guest task. An entry stays until its task's number is used again, so that what a
 /// guest does after its answer still counts as that request, which is over: no model runs for it any more. Task numbers are
 /// reused, which bounds the table.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Calls(HashMap<GuestTaskId, Arc<Call>>);
 
 impl Calls {
@@ -82,6 +110,14 @@ impl Calls {
 pub(crate) fn current(mut store: StoreContextMut<'_, Ctx>) -> Option<Arc<Call>> {
     let root = store.as_context_mut().async_call_stack().ok()?.last()?;
     store.data().calls.0.get(&root).cloned()
+}
+
+/// Asks for a right in the name of the request that runs, or of the component where none does, as while an instance starts.
+pub(crate) fn ask<T>(mut store: StoreContextMut<'_, Ctx>, ask: impl FnOnce(Authority<'_>) -> T) -> T {
+    match current(store.as_context_mut()) {
+        Some(call) => call.ask(ask),
+        None => store.data().governance.ask(&Asker::nobody(), ask),
+    }
 }
 
 #[cfg(test)]

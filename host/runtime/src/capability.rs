@@ -1,19 +1,23 @@
-//! What a guest may call, one file for each WIT package; `nn` is standard `wasi:nn`. A host function reads its [`Call`](crate::Call), asks the policy,
-//! and acts on the permit that it gets.
+//! What a guest may call, one file for each WIT package; `nn`, `fs` and `env` are of WASI alone. A host function reads its
+//! [`Call`](crate::Call), asks the policy, and acts on the permit that it gets.
 
 mod config;
 mod embed;
+pub(crate) mod env;
+pub(crate) mod fs;
 pub(crate) mod generate;
+pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod nn;
 mod rerank;
+mod secret;
+mod socket;
 mod tokenize;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use engine::{JobError, Message, Usage};
-use policy::ModelsGrant;
+use policy::Denial;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -22,9 +26,6 @@ use crate::bindings::{self, tessera};
 use crate::call::{self, Call};
 use crate::sandbox::Ctx;
 
-/// Capabilities that a policy can grant, by WIT name.
-pub const NAMES: [&str; 7] = ["config", "embed", "generate", "log", "nn", "rerank", "tokenize"];
-
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
@@ -32,9 +33,15 @@ pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::generate::generate::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::generate::generate_poll::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::generate::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::http::client::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::handler::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::log::log::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::rerank::rerank::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::secret::secret::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    fs::link(linker)?;
+    http::link(linker)?;
     nn::link(linker)?;
+    socket::link(linker)?;
     tessera::tokenize::tokenize::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::inference::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)
 }
@@ -45,14 +52,13 @@ impl bindings::tessera::inference::types::Host for Ctx {}
 struct Context {
     call: Arc<Call>,
     inference: Arc<dyn crate::Inference>,
-    log: Arc<log::Budget>,
 }
 
 fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
     let ctx = store.data();
-    let (inference, log) = (ctx.sandbox.inference.clone(), ctx.log.clone());
+    let inference = ctx.sandbox.inference.clone();
     let outside = || error(types::ErrorCode::InvalidInput, "a model can be used only while a request is served".into());
-    Ok(Context { call: call::current(store).ok_or_else(outside)?, inference, log })
+    Ok(Context { call: call::current(store).ok_or_else(outside)?, inference })
 }
 
 /// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.
@@ -66,19 +72,22 @@ async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output 
 }
 
 fn error(code: types::ErrorCode, message: String) -> types::Error {
-    types::Error { code, message }
+    types::Error { code, message, retry_after_ms: None }
 }
 
-/// What the guest learns of a denial: the same as of a model that isn't there. The operator learns more, within the bytes that
-/// the component may log: a guest that asks again and again doesn't fill the log.
-fn denied(context: &Context, denial: &policy::Denial, asked: Option<&str>) -> types::Error {
-    let call = &context.call;
-    let text = denial.to_string();
-    let grant = call.policy.log().cloned().unwrap_or_default();
-    if context.log.take(text.len(), &grant, Instant::now()) {
-        tracing::warn!(request = %call.id, caller = ?call.caller, component = %call.policy.component(), "denied: {text}");
+/// What the guest learns of a denial: the same as of a model that isn't there, or that its quota is used up.
+fn denied(denial: &Denial, asked: Option<&str>) -> types::Error {
+    match denial.retry_after() {
+        None => unknown_model(asked.unwrap_or("(default)")),
+        Some(retry_after) => types::Error {
+            retry_after_ms: Some(u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX)),
+            ..over_quota()
+        },
     }
-    unknown_model(asked.unwrap_or("(default)"))
+}
+
+fn over_quota() -> types::Error {
+    error(types::ErrorCode::Quota, "this service has used up what it may use in a minute: try again later".into())
 }
 
 fn unknown_model(asked: &str) -> types::Error {
@@ -94,6 +103,7 @@ impl From<JobError> for types::Error {
             JobError::Unsupported(_) | JobError::NoTokenizer => error(types::ErrorCode::Unsupported, message),
             JobError::InvalidInput(_) => error(types::ErrorCode::InvalidInput, message),
             JobError::TooLong { .. } | JobError::ContextOverflow { .. } => error(types::ErrorCode::TooLong, message),
+            JobError::Quota => over_quota(),
             JobError::Overloaded | JobError::Stopped => error(types::ErrorCode::Overloaded, message),
             // The cause is in the log, where the engine wrote it.
             JobError::Failed(_) => error(types::ErrorCode::Internal, "the model failed on this input".into()),
@@ -101,12 +111,13 @@ impl From<JobError> for types::Error {
     }
 }
 
-/// Registry names of the models that a section grants and that are loaded, in the section's order.
-fn granted_models(ctx: &Ctx, grant: Option<&ModelsGrant>) -> Vec<String> {
-    let loaded = ctx.sandbox.inference.models();
+/// Registry names of the models that a capability may use now and that are loaded, in the policy's order.
+fn granted_models(store: StoreContextMut<'_, Ctx>, capability: &str) -> Vec<String> {
+    let loaded = store.data().sandbox.inference.models();
+    let Some(call) = call::current(store) else { return Vec::new() };
     let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
-    let granted = grant.into_iter().flat_map(|grant| &grant.models);
-    granted.filter(is_loaded).map(|name| name.as_str().into()).collect()
+    let rights = call.governance.rights();
+    rights.policy.usable_models(capability).filter(is_loaded).map(|name| name.as_str().into()).collect()
 }
 
 fn messages(conversation: Vec<types::Message>) -> Vec<Message> {

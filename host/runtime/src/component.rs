@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use policy::{ComponentName, PolicyFile, Route, Snapshot};
+use policy::{CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Route, Snapshot};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::bindings::ServicePre;
-use crate::capability;
+use crate::config::ServerConfig;
+use crate::governance::Governance;
 use crate::instance::Instances;
 use crate::sandbox::{Ctx, Sandbox};
 
@@ -95,7 +96,7 @@ pub enum LoadError {
     #[error(transparent)]
     Policy(#[from] policy::LoadError),
     /// It wants a capability that doesn't exist.
-    #[error("component.toml wants the capability `{0}`; there are {known}", known = capability::NAMES.join(", "))]
+    #[error("component.toml wants the capability `{0}`; there are {known}", known = CAPABILITIES.join(", "))]
     UnknownCapability(String),
     /// It uses capabilities that its manifest doesn't declare.
     #[error("it imports {missing} without declaring it: add to component.toml\n\n    capabilities = [{lines}]\n")]
@@ -123,6 +124,22 @@ pub enum LoadError {
         /// Who has it.
         owner: String,
     },
+    /// The code is longer than the server takes.
+    #[error("{file} has {bytes} bytes and `component_bytes_max` is {bytes_max}: make it smaller, or raise the limit in tessera.toml")]
+    TooLong {
+        /// The file.
+        file: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The code takes too long to compile.
+    #[error("component.wasm is not compiled after {ms} ms, which is all that `compile_ms_max` gives it")]
+    CompileTime {
+        /// The limit.
+        ms: u64,
+    },
     /// The code can't be compiled or linked.
     #[error("component.wasm is refused: {0:#}")]
     Code(wasmtime::Error),
@@ -144,10 +161,9 @@ pub(crate) enum GuestPre {
 /// A loaded component.
 pub(crate) struct Component {
     pub(crate) manifest: Manifest,
-    pub(crate) policy: Arc<Snapshot>,
+    pub(crate) governance: Arc<Governance>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) pre: GuestPre,
-    pub(crate) log: Arc<capability::log::Budget>,
     pub(crate) instances: Instances,
     /// Whether its host calls block the thread that they are made on.
     pub(crate) is_blocking: bool,
@@ -163,25 +179,44 @@ impl Component {
     ///
     /// # Errors
     /// When a file is missing or malformed, or the policy grants less than the component needs.
-    pub(crate) fn load(folder: &Path, policies: &Path, cache: &Path, sandbox: &Arc<Sandbox>) -> Result<Component, LoadError> {
+    pub(crate) fn load(
+        folder: &Path,
+        policies: &Policies,
+        facts: &dyn Facts,
+        config: &ServerConfig,
+        sandbox: &Arc<Sandbox>,
+    ) -> Result<Component, LoadError> {
         let manifest = read_manifest(folder)?;
-        let policy = Snapshot::load(policies, &manifest.name, &manifest.capabilities)?;
+        let policy = policies.snapshot(&manifest.name, &manifest.capabilities, facts)?;
         let file = folder.join("component.wasm");
-        let wasm = std::fs::read(&file).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::NotFound => LoadError::NotBuilt(file.clone()),
-            _ => LoadError::Unreadable { file: file.clone(), cause },
-        })?;
-        let code = compiled::load(&sandbox.engine, &wasm, cache).map_err(LoadError::Code)?;
+        let code = compiled::load(&sandbox.engine, &file, config)?;
         let used = capabilities(&code, &sandbox.engine);
         check_declared(&used, &manifest)?;
-        check_granted(&used, &manifest, &policy)?;
+        if policy.mode() == Mode::Enforce {
+            check_granted(&used, &manifest, &policy)?;
+        }
         let pre = prepare(&code, sandbox)?;
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
-        let instances = Instances::new(reuse, policy.limits().concurrency_max);
-        let (policy, sandbox) = (Arc::new(policy), sandbox.clone());
-        Ok(Component { manifest, policy, sandbox, pre, log: Arc::default(), instances, is_blocking })
+        let governance = Arc::new(Governance::new(policy, &sandbox.metrics));
+        let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
+        Ok(Component { manifest, governance, sandbox, pre, instances, is_blocking })
+    }
+}
+
+impl Component {
+    /// Takes its policy as the files say it now.
+    ///
+    /// # Errors
+    /// When the policy can't be used. What held before still holds then.
+    pub(crate) fn govern(&self, policies: &Policies, facts: &dyn Facts) -> Result<(), LoadError> {
+        let policy = policies.snapshot(self.name(), &self.manifest.capabilities, facts)?;
+        if !self.governance.rights().policy.is_same(&policy) {
+            tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
+            self.governance.replace(policy);
+        }
+        Ok(())
     }
 }
 
@@ -194,7 +229,7 @@ pub(crate) fn read_manifest(folder: &Path) -> Result<Manifest, LoadError> {
     if name != manifest.name.as_str() {
         return Err(LoadError::Name { folder: name.into(), manifest: manifest.name });
     }
-    match manifest.capabilities.iter().find(|name| !capability::NAMES.contains(&name.as_str())) {
+    match manifest.capabilities.iter().find(|name| !CAPABILITIES.contains(&name.as_str())) {
         Some(unknown) => Err(LoadError::UnknownCapability(unknown.clone())),
         None => Ok(manifest),
     }

@@ -1,5 +1,6 @@
 //! How a server is set up.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -29,6 +30,16 @@ pub struct ServerConfig {
     pub generations_max: usize,
     /// Bytes that the keys and values of all generations may grow to; a generation that could go beyond is answered 429.
     pub cache_bytes_max: usize,
+    /// Length of a component's code, in bytes; a longer one is not loaded.
+    pub component_bytes_max: u64,
+    /// Time for a component's code to be compiled, in milliseconds; one that takes longer is not loaded.
+    pub compile_ms_max: u64,
+    /// The command that compiles components apart from the server, see [`compile_component`](crate::compile_component); without one
+    /// they are compiled in the server's own process.
+    #[serde(skip)]
+    pub compiler: Option<Vec<OsString>>,
+    /// Stack of a component's code, in bytes: the same for all, because one engine runs them.
+    pub stack_bytes_max: usize,
     /// Instances that may live at one time, all components together.
     pub instances_max: u32,
     /// Those of them whose host calls block, each on a thread of its own: instances of components that import `wasi:nn`. More
@@ -59,6 +70,10 @@ impl Default for ServerConfig {
             pin_threads: true,
             generations_max: 64,
             cache_bytes_max: 4 << 30,
+            component_bytes_max: 64 << 20,
+            compile_ms_max: 60_000,
+            compiler: None,
+            stack_bytes_max: 512 << 10,
             instances_max: 1000,
             blocking_instances_max: 64,
             connections_max: 10_000,
@@ -116,6 +131,9 @@ impl ServerConfig {
         let zeros = [
             ("generations_max", self.generations_max == 0),
             ("cache_bytes_max", self.cache_bytes_max == 0),
+            ("component_bytes_max", self.component_bytes_max == 0),
+            ("compile_ms_max", self.compile_ms_max == 0),
+            ("stack_bytes_max", self.stack_bytes_max == 0),
             ("instances_max", self.instances_max == 0),
             ("blocking_instances_max", self.blocking_instances_max == 0),
             ("connections_max", self.connections_max == 0),

@@ -1,11 +1,13 @@
 //! The engine as capabilities see it. Every method takes a permit and acts on the model inside it.
 
+use std::sync::Arc;
+
 use engine::{
-    EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard, RerankJob, Scores, Stats,
+    Account, Charge, EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard, RerankJob, Scores, Stats,
     TokenizeInput,
 };
 use futures::future::BoxFuture;
-use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+use policy::{Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
 
 /// Why the engine gave no answer.
 pub type InferenceError = JobError;
@@ -37,6 +39,27 @@ pub trait Inference: Send + Sync + 'static {
     fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>>;
 }
 
+/// What was set aside for an operation, as the engine sees it: the account of its job.
+struct Book(Reservation);
+
+fn account(reservation: Reservation) -> Option<Arc<dyn Account>> {
+    Some(Arc::new(Book(reservation)))
+}
+
+impl Account for Book {
+    fn hold(&self, bytes: usize) -> bool {
+        self.0.ledger().hold(bytes as u64)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.ledger().release(bytes as u64);
+    }
+
+    fn charge(&self, Charge { input_tokens, output_tokens, device_ns }: Charge) -> bool {
+        self.0.charge(input_tokens, output_tokens, device_ns)
+    }
+}
+
 impl Inference for Engine {
     fn models(&self) -> Vec<ModelCard> {
         Engine::models(self).cloned().collect()
@@ -47,18 +70,18 @@ impl Inference for Engine {
     }
 
     fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
-        let model = permit.redeem().model.into();
-        Box::pin(Engine::embed(self, EmbedJob { model, ..job }))
+        let (Embed { model }, book) = permit.spend();
+        Box::pin(Engine::embed(self, EmbedJob { model: model.into(), account: account(book), ..job }))
     }
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
-        let model = permit.redeem().model.into();
-        Box::pin(Engine::rerank(self, RerankJob { model, ..job }))
+        let (Rerank { model }, book) = permit.spend();
+        Box::pin(Engine::rerank(self, RerankJob { model: model.into(), account: account(book), ..job }))
     }
 
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
-        let model = permit.redeem().model.into();
-        Box::pin(Engine::generate(self, GenerateJob { model, ..job }))
+        let (Generate { model }, book) = permit.spend();
+        Box::pin(Engine::generate(self, GenerateJob { model: model.into(), account: account(book), ..job }))
     }
 
     fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
@@ -70,7 +93,7 @@ impl Inference for Engine {
     }
 
     fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>> {
-        let model = permit.redeem().model.into();
-        Box::pin(Engine::forward(self, ForwardJob { model, inputs }))
+        let (Nn { model }, book) = permit.spend();
+        Box::pin(Engine::forward(self, ForwardJob { model: model.into(), inputs, account: account(book) }))
     }
 }

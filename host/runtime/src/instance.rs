@@ -4,15 +4,16 @@
 //! instance of the same tenant that has room, or to a new one: reuse never makes anybody wait. A trap ends the instance and
 //! every request in it. Nobody waits on a guest without a deadline: whoever waits stops the instance when the time is over.
 
+mod gate;
 mod guest;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt};
+use gate::{Gate, Inside};
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ use wasmtime::component::Accessor;
 
 use crate::call::Call;
 use crate::component::{Component, Reuse};
+use crate::cpu::Timed;
+use crate::governance::Rights;
 use crate::http::body::{GuestBody, RequestBody};
 use crate::sandbox::Ctx;
 
@@ -33,6 +36,9 @@ pub(crate) enum Fault {
     /// It took longer than the policy allows.
     #[error("the component took too long")]
     Deadline,
+    /// Its code ran longer than the policy allows.
+    #[error("the component used more CPU time than it may for a request")]
+    CpuTime,
     /// It trapped, or could not be instantiated.
     #[error("the component failed")]
     Trapped,
@@ -89,8 +95,7 @@ impl Drop for Reply {
 /// The instances of one component.
 pub(crate) struct Instances {
     reuse: Reuse,
-    concurrency_max: usize,
-    inside: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
     /// Instances that may have room. Held for a few instructions only.
     open: Mutex<Vec<Arc<Slot>>>,
 }
@@ -98,6 +103,9 @@ pub(crate) struct Instances {
 /// The outside of one instance.
 struct Slot {
     tenant: Tenant,
+    /// What the policy was when it started. It gave the instance its limits, folders and variables, so it takes no request under
+    /// another.
+    rights: Arc<Rights>,
     work: mpsc::UnboundedSender<Work>,
     load: Mutex<Load>,
     abort: AbortHandle,
@@ -112,26 +120,27 @@ struct Load {
 }
 
 impl Instances {
-    pub(crate) fn new(reuse: Reuse, concurrency_max: usize) -> Instances {
-        Instances { reuse, concurrency_max, inside: Arc::default(), open: Mutex::default() }
+    pub(crate) fn new(reuse: Reuse) -> Instances {
+        Instances { reuse, gate: Arc::default(), open: Mutex::default() }
     }
 
-    fn enter(&self) -> Result<Inside, Fault> {
-        let entered = Inside(self.inside.clone());
-        let before = entered.0.fetch_add(1, Ordering::Relaxed);
-        if before < self.concurrency_max { Ok(entered) } else { Err(Fault::Busy) }
-    }
-
-    /// An open instance of this tenant with room for one more, already counted; else a new one from `start`.
+    /// An open instance of this tenant and policy with room for one more, already counted; else a new one from `start`.
     ///
     /// Both under one lock: requests that arrive at once share the instance that the first of them starts.
-    fn find_or(&self, tenant: &Tenant, deadline: Instant, start: impl FnOnce() -> Arc<Slot>) -> Arc<Slot> {
+    fn find_or(
+        &self,
+        tenant: &Tenant,
+        rights: &Arc<Rights>,
+        deadline: Instant,
+        start: impl FnOnce() -> Arc<Slot>,
+    ) -> Arc<Slot> {
         if self.reuse.requests_max <= 1 {
             return start();
         }
         let mut open = lock(&self.open);
         open.retain(|slot| slot.is_open(&self.reuse));
-        let found = open.iter().find(|slot| slot.tenant == *tenant && slot.take(&self.reuse, deadline)).cloned();
+        let suits = |slot: &&Arc<Slot>| slot.tenant == *tenant && Arc::ptr_eq(&slot.rights, rights);
+        let found = open.iter().filter(suits).find(|slot| slot.take(&self.reuse, deadline)).cloned();
         found.unwrap_or_else(|| {
             let slot = start();
             open.push(slot.clone());
@@ -192,15 +201,6 @@ impl Slot {
     }
 }
 
-/// Counts one request inside a component, until it is dropped.
-struct Inside(Arc<AtomicUsize>);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Stops the work behind a request that is not finished: its host calls, and its instance if that works for no other.
 pub(crate) struct Hold {
     slot: Arc<Slot>,
@@ -244,12 +244,14 @@ pub(crate) async fn dispatch(
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
-    let _inside = component.instances.enter()?;
+    let rights = component.governance.rights();
+    let _inside = component.instances.gate.enter(rights.policy.limits(), call.deadline).await?;
     let (sender, answer) = oneshot::channel();
     let reply = Reply { sender: Some(sender), slot: None };
     let (deadline, gone) = (call.deadline, call.gone.clone());
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
-    let slot = place(component, Work { request, call, reply, _inside });
+    let asked = call.clone();
+    let slot = place(component, &rights, Work { request, call, reply, _inside });
     let mut hold = Hold { slot, gone, is_exclusive, is_done: false };
     match tokio::time::timeout_at(deadline + GRACE, answer).await {
         Ok(Ok(Ok(mut response))) => {
@@ -258,7 +260,11 @@ pub(crate) async fn dispatch(
             Ok(response)
         }
         Ok(Ok(Err(fault))) => Err(fault),
-        Ok(Err(_)) => Err(Fault::Trapped),
+        Ok(Err(_)) => Err(match asked.verdict.get() {
+            Some(verdict) => *verdict,
+            None if Instant::now() > deadline => Fault::Deadline,
+            None => Fault::Trapped,
+        }),
         Err(_) => {
             hold.stop();
             Err(Fault::Deadline)
@@ -267,10 +273,10 @@ pub(crate) async fn dispatch(
 }
 
 /// Gives a request to an instance that has room, or to a new one.
-fn place(component: &Arc<Component>, work: Work) -> Arc<Slot> {
-    let (tenant, deadline) = (work.call.tenant.clone(), work.call.deadline);
-    let start = || start(component, tenant.clone(), deadline);
-    let slot = component.instances.find_or(&tenant, deadline, start);
+fn place(component: &Arc<Component>, rights: &Arc<Rights>, work: Work) -> Arc<Slot> {
+    let (call, deadline) = (work.call.clone(), work.call.deadline);
+    let start = || start(component, rights.clone(), call.clone());
+    let slot = component.instances.find_or(&call.tenant, rights, deadline, start);
     let Err(mpsc::error::SendError(work)) = slot.work.send(work) else { return slot };
     // It died just now.
     let slot = start();
@@ -279,56 +285,57 @@ fn place(component: &Arc<Component>, work: Work) -> Arc<Slot> {
 }
 
 /// Starts an instance with room taken for one request.
-fn start(component: &Arc<Component>, tenant: Tenant, deadline: Instant) -> Arc<Slot> {
+fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) -> Arc<Slot> {
     let (work, incoming) = mpsc::unbounded_channel();
-    let load = Load { deadlines: [deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
+    let load = Load { deadlines: [starter.deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
     let (abort, registration) = AbortHandle::new_pair();
-    let slot = Arc::new(Slot { tenant, work, load: Mutex::new(load), abort });
+    let slot = Arc::new(Slot { tenant: starter.tenant.clone(), rights, work, load: Mutex::new(load), abort });
+    let life = live(component.clone(), slot.clone(), incoming, starter.clone());
     if component.is_blocking {
-        start_blocking(component, slot.clone(), incoming, registration);
+        if !start_blocking(component, life, registration) {
+            slot.close();
+            starter.verdict.get_or_init(|| Fault::Busy); // the first one counts
+        }
     } else {
-        tokio::spawn(Abortable::new(live(component.clone(), slot.clone(), incoming), registration));
+        tokio::spawn(Abortable::new(life, registration));
     }
     slot
 }
 
-/// Runs an instance on a thread of its own, where its host calls may block; refuses it where all such threads are in use.
+/// Runs an instance on a thread of its own, where its host calls may block; false where all such threads are in use.
 fn start_blocking(
     component: &Arc<Component>,
-    slot: Arc<Slot>,
-    mut incoming: mpsc::UnboundedReceiver<Work>,
+    life: impl Future<Output = ()> + Send + 'static,
     registration: AbortRegistration,
-) {
-    let (component, runtime) = (component.clone(), tokio::runtime::Handle::current());
-    match component.sandbox.blocking.clone().try_acquire_owned() {
-        Ok(thread) => {
-            tokio::task::spawn_blocking(move || {
-                let _thread = thread;
-                runtime.block_on(Abortable::new(live(component, slot, incoming), registration)).ok(); // aborted is an end, too
-            });
-        }
-        Err(_) => {
-            tracing::warn!(component = %component.name(), "every instance that `blocking_instances_max` allows is in use");
-            slot.close();
-            tokio::spawn(async move {
-                if let Some(work) = incoming.recv().await {
-                    work.reply.send(Err(Fault::Busy));
-                }
-            });
-        }
-    }
+) -> bool {
+    let runtime = tokio::runtime::Handle::current();
+    let Ok(thread) = component.sandbox.blocking.clone().try_acquire_owned() else {
+        tracing::warn!(component = %component.name(), "every instance that `blocking_instances_max` allows is in use");
+        return false;
+    };
+    tokio::task::spawn_blocking(move || {
+        let _thread = thread;
+        runtime.block_on(Abortable::new(life, registration)).ok(); // aborted is an end, too
+    });
+    true
 }
 
 /// The life of an instance.
-async fn live(component: Arc<Component>, slot: Arc<Slot>, mut incoming: mpsc::UnboundedReceiver<Work>) {
+async fn live(
+    component: Arc<Component>,
+    slot: Arc<Slot>,
+    mut incoming: mpsc::UnboundedReceiver<Work>,
+    starter: Arc<Call>,
+) {
     let reuse = component.instances.reuse;
-    let mut store = component.sandbox.store(component.policy.limits(), &component.log);
-    let stderr = store.data().stderr.clone();
+    let mut store = component.sandbox.store(&component.governance, &slot.rights, starter);
+    let (stderr, clock) = (store.data().stderr.clone(), store.data().clock.clone());
     let life = async {
         let guest = guest::instantiate(&component.pre, &mut store).await?;
         let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
+    let life = Timed::new(Box::pin(life), clock, component.governance.ledger.clone());
     let ended = tokio::select! {
         ended = life => ended,
         late = slot.overrun(Duration::from_millis(reuse.idle_ms_max)) => late.map_or(Ok(()), |fault| Err(fault.into())),

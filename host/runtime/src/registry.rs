@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::Method;
-use policy::Route;
+use policy::{Facts, Policies, Route};
 
 use crate::component::{Component, LoadError};
 use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 5] = ["/health", "/ready", "/metrics", "/v1/health_check", "/v1/list_service"];
+const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/admin/usage", "/v1/health_check", "/v1/list_service"];
 
 /// Where models are listed: by the component that has been granted this path, or else by the host.
 const MODELS_PATH: &str = "/v1/models";
 
-/// All components and their routes.
+/// All components and their routes, as they were loaded and under the policies of one moment.
+#[derive(Default)]
 pub(crate) struct Registry {
     components: HashMap<String, Arc<Component>>,
     order: Vec<String>,
@@ -39,11 +40,11 @@ struct Target {
 }
 
 /// Who answers a request.
-pub(crate) enum Found<'a> {
+pub(crate) enum Found {
     /// This component, with the target from this byte on.
     Component {
         /// The component.
-        component: &'a Arc<Component>,
+        component: Arc<Component>,
         /// Length of `/c/NAME` on a default route, else 0.
         path_start: usize,
     },
@@ -54,19 +55,27 @@ pub(crate) enum Found<'a> {
 }
 
 impl Registry {
-    /// Loads every folder that holds a `component.toml`, in order of name. What doesn't load is left out.
+    /// Loads every folder that holds a `component.toml`, in order of name. What doesn't load is left out. What is loaded in
+    /// `before` is taken from there, and gets its policy as it is now: requests inside go on under the one they began with.
     ///
     /// # Errors
     /// When the folder can't be listed. One that isn't there holds no components.
-    pub(crate) fn load(config: &ServerConfig, sandbox: &Arc<Sandbox>) -> std::io::Result<Registry> {
-        let mut registry =
-            Registry { components: HashMap::new(), order: Vec::new(), failures: Vec::new(), routes: Routes::default() };
-        let cache = config.data.join("compiled");
+    pub(crate) fn load(
+        config: &ServerConfig,
+        sandbox: &Arc<Sandbox>,
+        policies: &Policies,
+        facts: &dyn Facts,
+        before: &Registry,
+    ) -> std::io::Result<Registry> {
+        let mut registry = Registry::default();
         for folder in folders(config)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let loaded =
-                Component::load(&folder, &config.policies, &cache, sandbox).and_then(|component| registry.add(component));
-            if let Err(error) = loaded {
+            let known = before.components.get(&name).cloned();
+            let loaded = match known {
+                Some(component) => component.govern(policies, facts).map(|()| component),
+                None => Component::load(&folder, policies, facts, config, sandbox).map(Arc::new),
+            };
+            if let Err(error) = loaded.and_then(|component| registry.add(component)) {
                 tracing::warn!("component `{name}` is not loaded: {error}");
                 registry.failures.push((name, error));
             }
@@ -74,14 +83,15 @@ impl Registry {
         Ok(registry)
     }
 
-    fn add(&mut self, component: Component) -> Result<(), LoadError> {
-        let component = Arc::new(component);
-        for route in &component.manifest.routes {
+    fn add(&mut self, component: Arc<Component>) -> Result<(), LoadError> {
+        let rights = component.governance.rights();
+        let (granted, _) = rights.policy.routes(&component.manifest.routes);
+        for route in &granted {
             if let Some(owner) = self.routes.owner(route) {
                 return Err(LoadError::RouteTaken { route: route.to_string(), owner });
             }
         }
-        for route in &component.manifest.routes {
+        for route in granted {
             self.routes.add(route, &component);
         }
         let name = component.name().to_string();
@@ -110,18 +120,19 @@ impl Registry {
 
     /// Who answers a request: a granted route, or the component that `/c/NAME/…` names. Only a whole path goes before `/c/NAME`,
     /// so that a component always answers there; among prefixes the longest that takes the method wins.
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found {
         let exact = self.routes.exact.get(path).map_or(&[][..], Vec::as_slice);
-        let granted = |component| Found::Component { component, path_start: 0 };
+        let granted = |target: &Target| Found::Component { component: target.component.clone(), path_start: 0 };
         if let Some(target) = exact.iter().find(|target| target.takes(method)) {
-            return granted(&target.component);
+            return granted(target);
         }
         let name = path.strip_prefix("/c/").map(|rest| rest.split('/').next().unwrap_or_default());
         if let Some(component) = name.and_then(|name| self.components.get(name)) {
-            return Found::Component { component, path_start: "/c/".len() + component.name().as_str().len() };
+            let path_start = "/c/".len() + component.name().as_str().len();
+            return Found::Component { component: component.clone(), path_start };
         }
         if let Some(target) = self.routes.below(path).find(|target| target.takes(method)) {
-            return granted(&target.component);
+            return granted(target);
         }
         let mut others: Vec<&str> = exact.iter().chain(self.routes.below(path)).map(Target::method_name).collect();
         others.dedup(); // a path and a prefix of it may take the same

@@ -1,32 +1,40 @@
 //! The wasmtime engine, and the store that an instance lives in.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store};
+use wasmtime::{
+    AsContextMut, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store, StoreContextMut, UpdateDeadline,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::call::Calls;
-use crate::capability;
+use crate::call::{self, Call, Calls};
+use crate::capability::{self, fs, http};
+use crate::component::compiled;
 use crate::config::ServerConfig;
+use crate::cpu::Clock;
+use crate::governance::{Governance, Rights};
 use crate::inference::Inference;
 use crate::stderr::Tail;
 use crate::telemetry::Metrics;
 
-/// Tables of one instance, together.
+/// Elements of one table in the pool.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Handles (streams, bodies, pollables …) that a guest may hold.
-const HANDLES_MAX: usize = 4096;
-/// Bytes that one host call may copy out of a guest.
-const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 /// Core modules, memories and tables of one instance: so that no component takes more than a few of the pool's slots.
 const CORE_INSTANCES_MAX: u32 = 32;
 const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 16;
+/// What host functions have of a guest's stack, beyond its own part.
+const HOST_STACK_BYTES: usize = 1536 << 10;
+/// Memory that a compiler in a process of its own may take.
+const COMPILER_BYTES_MAX: u64 = 4 << 30;
+/// Random bytes that a guest may ask for at once.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// What all components share: the compiler, the host functions, and the back ends behind those.
 pub(crate) struct Sandbox {
@@ -45,7 +53,10 @@ impl Sandbox {
         inference: Arc<dyn Inference>,
         metrics: Arc<Metrics>,
     ) -> wasmtime::Result<Sandbox> {
-        let engine = engine(config.instances_max)?;
+        let engine = engine(config, pool(config)).or_else(|error| {
+            tracing::warn!(%error, "no pool of instances: each gets its memory on demand, which is slower");
+            engine(config, InstanceAllocationStrategy::OnDemand)
+        })?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
@@ -57,54 +68,94 @@ impl Sandbox {
         Ok(Sandbox { engine, linker, inference, metrics, blocking })
     }
 
-    /// A fresh store under the component's limits.
-    pub(crate) fn store(self: &Arc<Self>, limits: &Limits, log: &Arc<capability::log::Budget>) -> Store<Ctx> {
+    /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.
+    pub(crate) fn store(self: &Arc<Self>, governance: &Arc<Governance>, rights: &Rights, starter: Arc<Call>) -> Store<Ctx> {
+        let limits = rights.policy.limits();
         let stderr = Tail::default();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
+        table.set_max_capacity(limits.handles_max);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stderr(stderr.clone()).envs(&capability::env::variables(&rights.policy)).max_random_size(RANDOM_BYTES_MAX);
+        fs::preopen(&rights.policy, &mut wasi);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits.header_bytes_max.saturating_mul(4)); // as they lie in memory
         let ctx = Ctx {
             calls: Calls::default(),
+            starter,
             sandbox: self.clone(),
-            log: log.clone(),
-            growth: Growth { bytes: 0, bytes_max: limits.memory_bytes_max, elements: 0 },
+            governance: governance.clone(),
+            clock: Arc::default(),
+            growth: Growth::new(limits),
             table,
-            wasi: WasiCtxBuilder::new().stderr(stderr.clone()).build(),
+            wasi: wasi.build(),
             stderr,
             nn: None,
-            http: WasiHttpCtx::new(),
-            outbound: DeniedOutbound,
+            paths: fs::Paths::default(),
+            http,
+            outbound: http::Outbound::default(),
         };
         let mut store = Store::new(&self.engine, ctx);
         store.limiter(|ctx| &mut ctx.growth);
-        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_hostcall_fuel(limits.hostcall_bytes_max);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(limits.handles_max);
+        }
+        store.set_max_component_handles(limits.handles_max);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(tick_of_guest);
         store
     }
 }
 
-/// Pooled slots where the address space is large enough, else memory on demand.
-fn engine(instances_max: u32) -> wasmtime::Result<Engine> {
+/// At every epoch: lets others run, and charges the time since the last look to the request that runs.
+fn tick_of_guest(mut store: StoreContextMut<'_, Ctx>) -> wasmtime::Result<UpdateDeadline> {
+    let call = call::current(store.as_context_mut()).unwrap_or_else(|| store.data().starter.clone());
+    match call.ran(store.data().clock.lap()) {
+        true => Ok(UpdateDeadline::Yield(1)),
+        false => Err(wasmtime::format_err!("a request used up its CPU time")),
+    }
+}
+
+/// Slots for instances, made once and used again and again.
+fn pool(config: &ServerConfig) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(8))
-        .total_memories(instances_max)
-        .total_tables(instances_max.saturating_mul(4))
+    pool.total_component_instances(config.instances_max)
+        .total_core_instances(config.instances_max.saturating_mul(8))
+        .total_memories(config.instances_max)
+        .total_tables(config.instances_max.saturating_mul(4))
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
         .max_tables_per_component(TABLES_MAX)
-        .total_stacks(instances_max)
+        .total_stacks(config.instances_max)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(64 << 10)
         .table_keep_resident(4 << 10);
-    let mut config = Config::new();
-    config.epoch_interruption(true).wasm_component_model_async(true).max_wasm_stack(512 << 10);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    Engine::new(&config).or_else(|error| {
-        tracing::warn!(%error, "no pool of instances: each gets its memory on demand, which is slower");
-        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-        Engine::new(&config)
-    })
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn engine(config: &ServerConfig, allocation: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
+    let mut engine = Config::new();
+    engine
+        .epoch_interruption(true)
+        .wasm_component_model_async(true)
+        .max_wasm_stack(config.stack_bytes_max)
+        .async_stack_size(config.stack_bytes_max.saturating_add(HOST_STACK_BYTES))
+        .allocation_strategy(allocation);
+    Engine::new(&engine)
+}
+
+/// Compiles a component from standard input to standard output under limits of its own, as
+/// [`ServerConfig::compiler`] wants it: the whole life of a process that may be killed.
+///
+/// # Errors
+/// When the input is no component, or needs more memory than a compiler may take.
+pub fn compile_component(config: &ServerConfig) -> wasmtime::Result<()> {
+    let limit = rustix::process::Rlimit { current: Some(COMPILER_BYTES_MAX), maximum: Some(COMPILER_BYTES_MAX) };
+    rustix::process::setrlimit(rustix::process::Resource::Data, limit)?;
+    let mut wasm = Vec::new();
+    std::io::stdin().take(config.component_bytes_max).read_to_end(&mut wasm)?;
+    let code = compiled::compile(&engine(config, InstanceAllocationStrategy::OnDemand)?, &wasm)?;
+    Ok(std::io::stdout().write_all(&code)?)
 }
 
 /// Interrupts running guests at every epoch, for as long as the engine lives.
@@ -119,18 +170,23 @@ fn tick(engine: &Engine, epoch: Duration) {
     });
 }
 
-/// The state of one instance. It carries no rights: those come with each call.
+/// The state of one instance. It carries no rights but those that standard interfaces give it when it starts, folders and
+/// environment variables: the others come with each call.
 pub(crate) struct Ctx {
     pub(crate) calls: Calls,
+    /// The call that it was started for.
+    starter: Arc<Call>,
     pub(crate) sandbox: Arc<Sandbox>,
-    pub(crate) log: Arc<capability::log::Budget>,
+    pub(crate) governance: Arc<Governance>,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) stderr: Tail,
     pub(crate) nn: Option<capability::nn::Nn>,
+    pub(crate) paths: fs::Paths,
     growth: Growth,
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    outbound: DeniedOutbound,
+    pub(crate) outbound: http::Outbound,
 }
 
 impl WasiView for Ctx {
@@ -145,27 +201,21 @@ impl WasiHttpView for Ctx {
     }
 }
 
-/// Refuses every outgoing request: there is no grant for one yet.
-struct DeniedOutbound;
-
-type Sent = (::http::Response<WasiBody>, Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>);
-
-impl WasiHttpHooks for DeniedOutbound {
-    fn send_request(
-        &mut self,
-        _request: ::http::Request<WasiBody>,
-        _options: Option<wasmtime_wasi_http::RequestOptions>,
-        _result: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<Sent, wasmtime_wasi_http::Error>> + Send> {
-        Box::new(std::future::ready(Err(wasmtime_wasi_http::Error::HttpRequestDenied)))
-    }
-}
-
 /// Counts the linear memories of an instance together, and its tables.
 struct Growth {
     bytes: usize,
     bytes_max: usize,
     elements: usize,
+    elements_max: usize,
+    instances_max: usize,
+}
+
+impl Growth {
+    fn new(limits: &Limits) -> Growth {
+        let Limits { memory_bytes_max, table_elements_max, core_instances_max, .. } = *limits;
+        let instances_max = core_instances_max.min(CORE_INSTANCES_MAX as usize);
+        Growth { bytes: 0, bytes_max: memory_bytes_max, elements: 0, elements_max: table_elements_max, instances_max }
+    }
 }
 
 impl ResourceLimiter for Growth {
@@ -174,11 +224,11 @@ impl ResourceLimiter for Growth {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(grow(&mut self.elements, desired.saturating_sub(current), TABLE_ELEMENTS_MAX))
+        Ok(grow(&mut self.elements, desired.saturating_sub(current), self.elements_max))
     }
 
     fn instances(&self) -> usize {
-        CORE_INSTANCES_MAX as usize
+        self.instances_max
     }
 
     fn memories(&self) -> usize {

@@ -1,10 +1,12 @@
 //! Numbers for operators, in the OpenMetrics text format.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::http::StatusCode;
+use policy::{Ledger, Usage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
@@ -25,6 +27,14 @@ struct OfComponent {
 struct OfStatus {
     component: String,
     status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDenial {
+    component: String,
+    capability: &'static str,
+    reason: &'static str,
+    mode: &'static str,
 }
 
 /// The engine's counts, read when somebody asks.
@@ -68,12 +78,73 @@ impl Collector for EngineStats {
     }
 }
 
+/// The books of components, by name. They outlive the components: what was used stays told.
+#[derive(Debug, Default)]
+pub(crate) struct Ledgers(Mutex<BTreeMap<String, Arc<Ledger>>>);
+
+impl Ledgers {
+    /// The book of a component: the one it had, or a new one.
+    pub(crate) fn of(&self, component: &str) -> Arc<Ledger> {
+        self.lock().entry(component.into()).or_default().clone()
+    }
+
+    /// What each component has used since the start.
+    pub(crate) fn usage(&self) -> BTreeMap<String, Usage> {
+        self.lock().iter().map(|(component, ledger)| (component.clone(), ledger.usage())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Ledger>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The books as metrics, read when somebody asks.
+#[derive(Debug)]
+struct UsageOf(Arc<Ledgers>);
+
+impl Collector for UsageOf {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&Usage) -> f64;
+        let counters: [(&str, &str, Option<Unit>, Read); 7] = [
+            ("input_tokens", "Tokens that models read for a component", None, |usage| usage.input_tokens as f64),
+            ("output_tokens", "Tokens that models generated for it", None, |usage| usage.output_tokens as f64),
+            ("device", "Time that the device worked for it", Some(Unit::Seconds), |usage| usage.device_ns as f64 / 1e9),
+            ("cpu", "Time that its code ran", Some(Unit::Seconds), |usage| usage.cpu_ns as f64 / 1e9),
+            ("egress", "What it sent to other hosts", Some(Unit::Bytes), |usage| usage.egress_bytes as f64),
+            ("log", "What it logged", Some(Unit::Bytes), |usage| usage.log_bytes as f64),
+            ("over_quota", "Times that it met a quota", None, |usage| usage.over_quota as f64),
+        ];
+        let all = self.0.usage();
+        for (name, help, unit, read) in counters {
+            let name = format!("component_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, unit.as_ref(), MetricType::Counter)?;
+            for (component, usage) in &all {
+                let label = [("component", component.as_str())];
+                ConstCounter::new(read(usage)).encode(family.encode_family(&label)?)?;
+            }
+        }
+        let mut held = encoder.encode_descriptor(
+            "component_device_memory",
+            "Device memory that it holds",
+            Some(&Unit::Bytes),
+            MetricType::Gauge,
+        )?;
+        for (component, usage) in &all {
+            let label = [("component", component.as_str())];
+            ConstGauge::new(usage.device_bytes as f64).encode(held.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// All metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<OfStatus, Counter>,
     seconds: Family<OfComponent, Histogram, fn() -> Histogram>,
     traps: Family<OfComponent, Counter>,
+    denials: Family<OfDenial, Counter>,
+    ledgers: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
 }
 
@@ -89,8 +160,22 @@ impl Metrics {
         registry.register("component_traps", "Instances that failed", traps.clone());
         let dropped_log_lines = Family::default();
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
+        let denials = Family::default();
+        registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
+        let ledgers = Arc::<Ledgers>::default();
+        registry.register_collector(Box::new(UsageOf(ledgers.clone())));
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, dropped_log_lines }
+        Metrics { registry, requests, seconds, traps, denials, ledgers, dropped_log_lines }
+    }
+
+    pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
+        let mode = if is_enforced { "enforce" } else { "observe" };
+        self.denials.get_or_create(&OfDenial { component: component.into(), capability, reason, mode }).inc();
+    }
+
+    /// The books of all components, to be shown with the metrics.
+    pub(crate) fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
     }
 
     pub(crate) fn request(&self, component: &str, status: StatusCode, took: Duration) {

@@ -17,7 +17,7 @@ const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// How a body ended.
 type End = Result<(), BodyError>;
 
-/// The body of a request.
+/// A body that comes: of the client's request, or of another host's answer. It can be sent on as it is.
 #[derive(Debug, Default)]
 pub struct Body(Incoming);
 
@@ -57,15 +57,21 @@ impl Body {
         }
     }
 
-    /// All of it, if it is not longer than `bytes_max`.
+    /// All of a request's body, if it is not longer than `bytes_max`.
     ///
     /// # Errors
     /// 413 for a body that is longer, 400 for one that broke off.
-    pub async fn gather(mut self, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    pub async fn gather(self, bytes_max: usize) -> Result<Vec<u8>, Error> {
+        let gathered = self.gather_up_to(bytes_max).await?;
+        gathered.ok_or_else(|| too_large(format!("the request body is longer than {bytes_max} bytes")))
+    }
+
+    /// All of it; none if it is longer than `bytes_max`.
+    pub(crate) async fn gather_up_to(mut self, bytes_max: usize) -> Result<Option<Vec<u8>>, BodyError> {
         let mut gathered = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             if chunk.len() > bytes_max - gathered.len() {
-                return Err(too_large(format!("the request body is longer than {bytes_max} bytes")));
+                return Ok(None);
             }
             if gathered.is_empty() {
                 gathered = chunk;
@@ -73,7 +79,31 @@ impl Body {
                 gathered.extend_from_slice(&chunk);
             }
         }
-        Ok(gathered)
+        Ok(Some(gathered))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::whole(bytes)
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        Self::whole(bytes.to_owned())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::whole(text.into_bytes())
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Self::whole(text.into())
     }
 }
 
@@ -104,14 +134,15 @@ fn too_large(message: String) -> Error {
 
 type Produce = Box<dyn FnOnce(BodyWriter) -> Pin<Box<dyn Future<Output = Result<(), Closed>>>>>;
 
-/// The body of a response: made already, or to be made once the headers are on their way.
-pub(super) enum Outgoing {
+/// A body that goes out: made already, to be made once the headers are on their way, or sent on as it comes.
+pub(crate) enum Outgoing {
     Whole(Vec<u8>),
     Streamed(Produce),
+    Passed(Body),
 }
 
 impl Outgoing {
-    pub(super) fn streamed<F, Fut>(produce: F) -> Self
+    pub(crate) fn streamed<F, Fut>(produce: F) -> Self
     where
         F: FnOnce(BodyWriter) -> Fut + 'static,
         Fut: Future<Output = Result<(), Closed>> + 'static,
@@ -119,9 +150,11 @@ impl Outgoing {
         Self::Streamed(Box::new(|writer| Box::pin(produce(writer))))
     }
 
-    pub(super) fn into_wit(self) -> types::Body {
+    pub(crate) fn into_wit(self) -> types::Body {
         match self {
-            Self::Whole(bytes) => types::Body::Whole(bytes),
+            Self::Whole(bytes) | Self::Passed(Body(Incoming::Whole(bytes))) => types::Body::Whole(bytes),
+            Self::Passed(Body(Incoming::Done)) => types::Body::Whole(Vec::new()),
+            Self::Passed(Body(Incoming::Streamed(bytes, end))) => types::Body::Streamed(types::Chunks { bytes, end }),
             Self::Streamed(produce) => {
                 let (writer, chunks) = BodyWriter::new();
                 wit_bindgen::spawn_local(produce(writer));
@@ -136,11 +169,12 @@ impl fmt::Debug for Outgoing {
         match self {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
             Self::Streamed(_) => f.write_str("Streamed"),
+            Self::Passed(body) => write!(f, "Passed({body:?})"),
         }
     }
 }
 
-/// Sends the body of a response piece by piece.
+/// Sends a body piece by piece, of the response to the client or of a request to another host.
 ///
 /// [`BodyWriter::finish`] ends the body well. Dropping the writer without it breaks the body off: the host resets the
 /// connection.

@@ -124,6 +124,7 @@ impl Chat {
             stop: Vec::new(),
             sampling: Sampling { temperature, top_p, seed, ..Sampling::default() },
             logprobs: None,
+            account: None,
         }
     }
 }

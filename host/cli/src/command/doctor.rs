@@ -143,8 +143,8 @@ fn components(config: &ServerConfig, engine: anyhow::Result<Engine>) -> anyhow::
         Ok(server) => server,
         Err(error) => return Ok(vec![Finding::Bad(error.to_string())]),
     };
-    let good = server.components().map(|name| Finding::Good(name.to_owned()));
-    let bad = server.failures().iter().map(|(name, error)| Finding::Bad(format!("{name}: {error}")));
+    let good = server.components().into_iter().map(Finding::Good);
+    let bad = server.failures().into_iter().map(|(name, error)| Finding::Bad(format!("{name}: {error}")));
     let mut findings: Vec<Finding> = good.chain(bad).collect();
     if findings.is_empty() {
         let folder = config.components.display();

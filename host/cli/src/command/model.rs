@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Logits(Logits),
     /// The token ids of a text, or the text of token ids, as JSON.
     Tokenize(Tokenize),
+    /// SHA-256 of a model's files, as a policy can pin it: `models = ["NAME@sha256:DIGEST"]`.
+    Digest(Digest),
     /// A conversation as the model's chat template writes it.
     Template(Template),
 }
@@ -36,6 +38,16 @@ pub(crate) struct Which {
     /// Device for tensors: flex (CPU), wgpu, cuda or rocm, with :INDEX where there are several.
     #[arg(long, value_name = "DEVICE", default_value = "flex")]
     device: String,
+}
+
+/// Options of `digest`.
+#[derive(clap::Args)]
+pub(crate) struct Digest {
+    /// A name in the models folder.
+    model: String,
+    /// The models folder.
+    #[arg(long, value_name = "DIR", env = "TESSERA_MODELS", default_value = "models")]
+    models: PathBuf,
 }
 
 /// Options of `inspect`.
@@ -141,6 +153,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Logits(options) => logits(options),
         Command::Tokenize(options) => tokenize(options),
+        Command::Digest(options) => {
+            let Digest { model, models } = options;
+            let digest = engine::digest(&models.join(&model)).with_context(|| format!("the model `{model}` can't be read"))?;
+            Ok(writeln!(std::io::stdout(), "{model}@sha256:{digest}")?)
+        }
         Command::Template(options) => {
             let prompting = if options.no_reply { Prompting::Nothing } else { Prompting::Reply };
             let text = options.which.open()?.render(&options.message, prompting)?;

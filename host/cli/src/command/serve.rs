@@ -42,8 +42,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     log_to_stderr();
-    let config = args.config()?;
+    let mut config = args.config()?;
     config.check()?;
+    config.compiler = Some(super::compile::command(&config)?);
     tracing::debug!(?config, "configuration");
     let engine = start_engine(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads for the server")?;

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Prepared, Truncation, Usage, Want, admit, usage};
+use crate::account::Account;
 use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::model::{Model, ModelError, read_json};
@@ -61,6 +63,8 @@ pub struct EmbedJob {
     pub normalize: Normalize,
     /// Keep this many leading dimensions and scale to length 1 again (Matryoshka, arXiv:2205.13147).
     pub dimensions: Option<usize>,
+    /// Whose work it is; none is nobody's, and counted nowhere.
+    pub account: Option<Arc<dyn Account>>,
 }
 
 /// The vectors of a job.
@@ -277,7 +281,7 @@ pub(crate) fn prepare(model: &Model, job: EmbedJob) -> Result<Prepared<Embedding
         };
         Embeddings { model: job.model, dimensions, values: outputs.into_iter().flat_map(shape).collect(), usage }
     };
-    Ok(Prepared { want: Want::Pooled, inputs, finish: Box::new(finish) })
+    Ok(Prepared { account: job.account, want: Want::Pooled, inputs, finish: Box::new(finish) })
 }
 
 fn tokens(model: &Model, prompt: &str, index: usize, input: Input, truncation: Truncation) -> Result<Tokens, JobError> {

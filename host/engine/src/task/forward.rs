@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{Prepared, Want};
+use crate::account::Account;
 use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::model::Model;
@@ -17,6 +18,8 @@ pub struct ForwardJob {
     pub model: String,
     /// Token ids of each input, used as they are. At least one input.
     pub inputs: Vec<Vec<u32>>,
+    /// Whose work it is; none is nobody's, and counted nowhere.
+    pub account: Option<Arc<dyn Account>>,
 }
 
 /// What the numbers of a [`Forward`] are.
@@ -48,7 +51,7 @@ pub(crate) fn prepare(model: &Model, job: ForwardJob) -> Result<Prepared<Forward
     check(model, &inputs)?;
     let width = model.card().dimensions;
     let finish = move |values| Forward { outputs: Outputs::Hidden, width, values };
-    Ok(Prepared { want: Want::Tokens, inputs, finish: Box::new(finish) })
+    Ok(Prepared { account: job.account, want: Want::Tokens, inputs, finish: Box::new(finish) })
 }
 
 /// Checks a job for a language model: a sequence for each input, and where its logits will come.
@@ -61,7 +64,8 @@ pub(crate) fn sequences(model: &Arc<Model>, job: ForwardJob) -> Result<Vec<(Sequ
     let sequence = |Tokens { ids, .. }: Tokens| {
         let (reply, logits) = oneshot::channel();
         let capacity = ids.len();
-        (Sequence::new(model.clone(), ids, capacity, Box::new(LastLogits(Some(reply)))), logits)
+        let reader = Box::new(LastLogits(Some(reply)));
+        (Sequence::new(model.clone(), ids, capacity, job.account.clone(), reader), logits)
     };
     Ok(inputs.into_iter().map(sequence).collect())
 }
@@ -90,6 +94,10 @@ impl LastLogits {
 }
 
 impl Reader for LastLogits {
+    fn is_generation(&self) -> bool {
+        false
+    }
+
     fn is_abandoned(&self) -> bool {
         self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::tokenize::{self, TokenizeInput};
+use crate::account::Account;
 use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::model::Model;
@@ -43,6 +44,8 @@ pub struct GenerateJob {
     pub sampling: Sampling,
     /// Tell the log-probability of each token, and of so many alternatives.
     pub logprobs: Option<usize>,
+    /// Whose work it is; none is nobody's, and counted nowhere.
+    pub account: Option<Arc<dyn Account>>,
 }
 
 /// One step of a generation.
@@ -124,8 +127,8 @@ impl Generation {
     /// The next event; none after the last. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the device failed or the engine stops; nothing comes after it. An end without [`GenerateEvent::Done`] is
-    /// [`JobError::Stopped`].
+    /// When the device failed, the owner's quota is used up or the engine stops; nothing comes after it. An end without
+    /// [`GenerateEvent::Done`] is [`JobError::Stopped`].
     pub async fn next(&mut self) -> Option<Result<GenerateEvent, JobError>> {
         self.events.recv().await
     }
@@ -184,7 +187,7 @@ pub(crate) fn prepare(
         sender,
     };
     let capacity = ids.len() + tokens_max;
-    Ok((Sequence::new(model.clone(), ids, capacity, Box::new(writer)), generation))
+    Ok((Sequence::new(model.clone(), ids, capacity, job.account, Box::new(writer)), generation))
 }
 
 fn check(model: &Model, job: &GenerateJob) -> Result<(), JobError> {
@@ -260,6 +263,10 @@ impl Writer {
 }
 
 impl Reader for Writer {
+    fn is_generation(&self) -> bool {
+        true
+    }
+
     fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
     }

@@ -2,8 +2,11 @@
 //! arXiv:1901.04085); any other encoder scores by late interaction, ColBERT's MaxSim (Khattab and Zaharia, 2020,
 //! arXiv:2004.12832), as the mean over query tokens so that scores don't grow with the query.
 
+use std::sync::Arc;
+
 use super::embed::unit;
 use super::{Prepared, Truncation, Usage, Want, admit, usage};
+use crate::account::Account;
 use crate::batch::Tokens;
 use crate::engine::JobError;
 use crate::kernel::activation::Activation;
@@ -23,6 +26,8 @@ pub struct RerankJob {
     pub truncation: Truncation,
     /// Give a cross-encoder's output as it is, not through the logistic function.
     pub raw_scores: bool,
+    /// Whose work it is; none is nobody's, and counted nowhere.
+    pub account: Option<Arc<dyn Account>>,
 }
 
 /// The scores of a job.
@@ -52,7 +57,7 @@ pub(crate) fn prepare(model: &Model, job: RerankJob) -> Result<Prepared<Scores>,
 }
 
 fn prepare_cross_encoder(model: &Model, job: RerankJob) -> Result<Prepared<Scores>, JobError> {
-    let RerankJob { model: name, query, documents, truncation, raw_scores } = job;
+    let RerankJob { model: name, query, documents, truncation, raw_scores, account } = job;
     let tokenizer = model.tokenizer.as_ref().ok_or(JobError::NoTokenizer)?;
     let pairs = documents.iter().enumerate();
     let pairs = pairs.map(|(index, document)| admit(model, index, tokenizer.encode_pair(&query, document), truncation));
@@ -60,7 +65,7 @@ fn prepare_cross_encoder(model: &Model, job: RerankJob) -> Result<Prepared<Score
     let usage = inputs.iter().map(usage).collect();
     let score = move |logits: Vec<f32>| if raw_scores { logits[0] } else { 1.0 / (1.0 + (-logits[0]).exp()) };
     let finish = move |outputs: Vec<Vec<f32>>| Scores { model: name, values: outputs.into_iter().map(score).collect(), usage };
-    Ok(Prepared { want: Want::Logits, inputs, finish: Box::new(finish) })
+    Ok(Prepared { account, want: Want::Logits, inputs, finish: Box::new(finish) })
 }
 
 fn prepare_late_interaction(model: &Model, job: RerankJob) -> Result<Prepared<Scores>, JobError> {
@@ -82,7 +87,7 @@ fn prepare_late_interaction(model: &Model, job: RerankJob) -> Result<Prepared<Sc
         let values = outputs.map(|document| max_sim(&query, &document, width)).collect();
         Scores { model: job.model, values, usage }
     };
-    Ok(Prepared { want: Want::Tokens, inputs, finish: Box::new(finish) })
+    Ok(Prepared { account: job.account, want: Want::Tokens, inputs, finish: Box::new(finish) })
 }
 
 fn unit_rows(tokens: Vec<f32>, width: usize) -> Vec<f32> {

@@ -1,17 +1,17 @@
-//! `[tokenize]`: which models' tokens a component may use.
+//! `[tokenize]`: which models a component may use the tokens of.
 
+use crate::authority::Authority;
 use crate::permit::{Permit, Tokenize};
-use crate::{Denial, Snapshot};
+use crate::{Action, Cost, Denial};
 
 pub(super) const LINES: &str = "[tokenize]\nmodels = [\"smollm2-135m-instruct\"]";
 
-impl Snapshot {
-    /// Whether the component may turn text into a model's tokens and back; none asks for the default.
+impl Authority<'_> {
+    /// Whether the component may use the tokens of a model; none asks for the default.
     ///
     /// # Errors
-    /// A [`Denial`] that names the key to edit.
-    pub fn tokenize(&self, model: Option<&str>) -> Result<Permit<Tokenize>, Denial> {
-        let model = super::choose_model("tokenize", self.grants().tokenize.as_ref(), model, self.file())?;
-        Ok(Permit::new(Tokenize { model }))
+    /// A [`Denial`]: no right, or no quota left.
+    pub fn tokenize(&self, model: Option<&str>, cost: Cost) -> Result<Permit<Tokenize>, Denial> {
+        self.model(&self.policy.models().tokenize, model, |name| Action::Tokenize(name), cost, |model| Tokenize { model })
     }
 }

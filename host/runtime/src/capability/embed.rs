@@ -1,13 +1,13 @@
 //! `tessera:embed`: texts to vectors.
 
 use engine::{EmbedJob, Normalize, Truncation};
+use policy::Cost;
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
 use super::{context, denied, granted_models, usage, within};
 use crate::bindings::tessera::embed::embed::{Embeddings, Host, HostWithStore, Input, Options, Prompt};
 use crate::bindings::tessera::inference::types::Error;
-use crate::call;
 use crate::sandbox::Ctx;
 
 impl Host for Ctx {}
@@ -16,16 +16,24 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
     async fn embed(host: &Accessor<Ctx, Self>, inputs: Vec<Input>, options: Options) -> Result<Embeddings, Error> {
         let context = host.with(|mut store| context(store.as_context_mut()))?;
         let asked = options.model.as_deref();
-        let permit = context.call.policy.embed(asked).map_err(|denial| denied(&context, &denial, asked))?;
+        let cost = cost(&inputs);
+        let permit = context.call.ask(|authority| authority.embed(asked, cost)).map_err(|denial| denied(&denial, asked))?;
         let done = within(&context.call, context.inference.embed(permit, job(inputs, options))).await?;
         let dimensions = u32::try_from(done.dimensions).unwrap_or(u32::MAX);
         Ok(Embeddings { model: done.model, dimensions, values: done.values, usage: usage(done.usage) })
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
-        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-        granted_models(host.get(), call.policy.grants().embed.as_ref())
+        granted_models(host.as_context_mut(), "embed")
     }
+}
+
+fn cost(inputs: &[Input]) -> Cost {
+    let tokens = |input: &Input| match input {
+        Input::Text(text) => Cost::of_text(text.len()).input_tokens,
+        Input::Tokens(ids) => ids.len() as u64,
+    };
+    Cost { input_tokens: inputs.iter().map(tokens).sum(), output_tokens: 0 }
 }
 
 fn job(inputs: Vec<Input>, options: Options) -> EmbedJob {
@@ -49,5 +57,6 @@ fn job(inputs: Vec<Input>, options: Options) -> EmbedJob {
             Some(false) => Normalize::Never,
         },
         dimensions: options.dimensions.map(|dimensions| usize::try_from(dimensions).unwrap_or(usize::MAX)),
+        account: None,
     }
 }

@@ -19,7 +19,7 @@ use super::{Context, context, denied, error, granted_models, within};
 use crate::bindings::tessera::generate::generate::{Generation, Host, HostWithStore};
 use crate::bindings::tessera::generate::types::{self, Event, Options, Outcome, Prompt};
 use crate::bindings::tessera::inference::types::{Error, ErrorCode};
-use crate::call::{self, Call};
+use crate::call::Call;
 use crate::sandbox::Ctx;
 
 #[allow(unreachable_pub, reason = "the generated bindings export it again")]
@@ -58,8 +58,7 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
 }
 
 fn models(host: &mut Access<'_, Ctx, HasSelf<Ctx>>) -> Vec<String> {
-    let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-    granted_models(host.get(), call.policy.grants().generate.as_ref())
+    granted_models(host.as_context_mut(), "generate")
 }
 
 fn no_handle(_: wasmtime::Error) -> Error {
@@ -69,7 +68,8 @@ fn no_handle(_: wasmtime::Error) -> Error {
 /// The first lines of both ways: what the guest asks for, checked and granted.
 fn permitted(context: &Context, prompt: Prompt, options: Options) -> Result<(Permit<Generate>, GenerateJob), Error> {
     let asked = options.model.as_deref();
-    let permit = context.call.policy.generate(asked).map_err(|denial| denied(context, &denial, asked))?;
+    let cost = convert::cost(&prompt, &options);
+    let permit = context.call.ask(|authority| authority.generate(asked, cost)).map_err(|denial| denied(&denial, asked))?;
     Ok((permit, convert::job(prompt, options)?))
 }
 

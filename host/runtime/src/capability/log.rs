@@ -1,9 +1,6 @@
 //! `tessera:log`: lines in the host's log, escaped and limited.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
-use policy::LogGrant;
+use policy::Resource;
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, HasSelf};
 
@@ -11,24 +8,22 @@ use crate::bindings::tessera::log::log::{Host, HostWithStore, Level};
 use crate::call;
 use crate::sandbox::Ctx;
 
-const WINDOW: Duration = Duration::from_secs(60);
-
 impl Host for Ctx {}
 
 impl HostWithStore<Ctx> for HasSelf<Ctx> {
     fn write(mut host: Access<'_, Ctx, Self>, level: Level, message: String) {
         let Some(call) = call::current(host.as_context_mut()) else { return };
-        let Some(grant) = call.policy.log() else { return };
+        let Ok(grant) = call.ask(|authority| authority.log()) else { return };
         if rank(level) < grant.level_min {
             return;
         }
         let line = escape(&message, grant.line_bytes_max);
-        let ctx = host.get();
-        if !ctx.log.take(line.len(), grant, Instant::now()) {
-            ctx.sandbox.metrics.dropped_log_line(call.policy.component().as_str());
+        let component = call.governance.component();
+        if call.governance.ledger.take(Resource::Log, line.len() as u64).is_err() {
+            host.get().sandbox.metrics.dropped_log_line(component.as_str());
             return;
         }
-        let (component, request) = (call.policy.component(), &call.id);
+        let request = &call.id;
         match level {
             Level::Debug => tracing::debug!(target: "component", %component, %request, "{line}"),
             Level::Info => tracing::info!(target: "component", %component, %request, "{line}"),
@@ -67,33 +62,6 @@ pub(crate) fn escape(message: &str, bytes_max: usize) -> String {
     line
 }
 
-/// What a component may still log in this minute, all its instances together.
-#[derive(Debug, Default)]
-pub(crate) struct Budget(Mutex<Option<Spent>>);
-
-#[derive(Debug)]
-struct Spent {
-    since: Instant,
-    bytes: u64,
-}
-
-impl Budget {
-    /// Takes the bytes of one line, or refuses it.
-    pub(super) fn take(&self, bytes: usize, grant: &LogGrant, now: Instant) -> bool {
-        let mut spent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let spent = match &mut *spent {
-            Some(spent) if now.saturating_duration_since(spent.since) < WINDOW => spent,
-            other => other.insert(Spent { since: now, bytes: 0 }),
-        };
-        let bytes = spent.bytes.saturating_add(bytes as u64);
-        let fits = bytes <= grant.bytes_per_min_max;
-        if fits {
-            spent.bytes = bytes;
-        }
-        fits
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,15 +71,5 @@ mod tests {
         assert_eq!(escape("a\n2026 INFO forged\u{1b}[31m", 100), "a\\n2026 INFO forged\\u{1b}[31m");
         assert_eq!(escape("äääää", 4), "ää…");
         assert_eq!(escape("\u{202e}abc", 100), "\\u{202e}abc");
-    }
-
-    #[test]
-    fn a_minutes_bytes_are_refused_beyond_the_grant_and_come_back() {
-        let grant = LogGrant { bytes_per_min_max: 10, ..LogGrant::default() };
-        let (budget, start) = (Budget::default(), Instant::now());
-        assert!(budget.take(6, &grant, start));
-        assert!(!budget.take(6, &grant, start));
-        assert!(budget.take(4, &grant, start));
-        assert!(budget.take(6, &grant, start + WINDOW));
     }
 }

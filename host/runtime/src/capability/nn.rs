@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Forward, ModelCard};
-use policy::{Nn as Action, Permit};
+use policy::{Cost, Nn as Action, Permit};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{StoreContextMut, Trap};
 use wasmtime_wasi_nn::backend::{BackendError, BackendExecutionContext, BackendGraph, Id, NamedTensor};
 use wasmtime_wasi_nn::wit::{self, TensorType, WasiNnCtx, WasiNnView};
 use wasmtime_wasi_nn::{ExecutionContext, Graph, GraphRegistry, Registry, Tensor};
 
-use super::{Context, denied, within};
+use super::{Context, within};
 use crate::sandbox::Ctx;
 use batch::Batch;
 
@@ -67,8 +67,8 @@ pub(crate) struct Nn {
 
 /// The request that an instance serves; none outside any.
 fn context(ctx: &Ctx) -> Option<Arc<Context>> {
-    let (inference, log) = (ctx.sandbox.inference.clone(), ctx.log.clone());
-    ctx.calls.only().map(|call| Arc::new(Context { call, inference, log }))
+    let inference = ctx.sandbox.inference.clone();
+    ctx.calls.only().map(|call| Arc::new(Context { call, inference }))
 }
 
 impl Nn {
@@ -112,7 +112,7 @@ impl GraphRegistry for Models {
         if name.len() > NAME_BYTES_MAX {
             return Some(&self.nameless);
         }
-        permit(self.context.as_ref()?, name)?;
+        permit(self.context.as_ref()?, name, 0)?;
         self.graphs.get(name)
     }
 
@@ -120,14 +120,14 @@ impl GraphRegistry for Models {
         if name.len() > NAME_BYTES_MAX {
             return Some(&mut self.nameless);
         }
-        permit(self.context.as_ref()?, name)?;
+        permit(self.context.as_ref()?, name, 0)?;
         self.graphs.get_mut(name)
     }
 }
 
-fn permit(context: &Context, model: &str) -> Option<Permit<Action>> {
-    let decision = context.call.policy.nn(model);
-    decision.inspect_err(|denial| drop(denied(context, denial, Some(model)))).ok()
+fn permit(context: &Context, model: &str, input_tokens: u64) -> Option<Permit<Action>> {
+    let cost = Cost { input_tokens, output_tokens: 0 };
+    context.call.ask(|authority| authority.nn(model, cost)).ok()
 }
 
 /// What a guest gets for a name that is no model's: "not found" would keep the name, so it is told at its first use.
@@ -156,11 +156,14 @@ impl BackendGraph for Model {
 impl BackendExecutionContext for Model {
     fn compute(&mut self, inputs: Option<Vec<NamedTensor>>) -> Result<Option<Vec<NamedTensor>>, BackendError> {
         let batch = Batch::read(&inputs.unwrap_or_default()).map_err(BackendError::UnsupportedTensorType)?;
-        let permit = permit(&self.context, &self.card.name).ok_or_else(|| failed("the model is not granted any more"))?;
+        let rows = batch.rows();
+        let tokens = rows.iter().map(|row| row.len() as u64).sum();
+        let permit = permit(&self.context, &self.card.name, tokens);
+        let permit = permit.ok_or_else(|| failed("the model is not granted any more, or the quota is used up"))?;
         // Before the device works for it; what fails after this has been counted all the same.
         let bytes = batch.output_bytes(&self.card).filter(|bytes| self.budget.take(*bytes));
         bytes.ok_or(BackendError::NotEnoughMemory(TENSOR_BYTES_MAX))?;
-        let forward = self.wait(permit, batch.rows())?;
+        let forward = self.wait(permit, rows)?;
         Ok(Some(vec![batch.output(&forward)]))
     }
 

@@ -1,13 +1,13 @@
 //! `tessera:rerank`: scores of documents for a query.
 
 use engine::{RerankJob, Truncation};
+use policy::{Authority, Cost};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
 use super::{context, denied, granted_models, usage, within};
 use crate::bindings::tessera::inference::types::Error;
 use crate::bindings::tessera::rerank::rerank::{Host, HostWithStore, Options, Scores};
-use crate::call;
 use crate::sandbox::Ctx;
 
 impl Host for Ctx {}
@@ -21,16 +21,18 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
     ) -> Result<Scores, Error> {
         let context = host.with(|mut store| context(store.as_context_mut()))?;
         let asked = options.model.as_deref();
-        let permit = context.call.policy.rerank(asked).map_err(|denial| denied(&context, &denial, asked))?;
+        // A cross-encoder reads the query again with each document.
+        let bytes = documents.iter().map(|document| document.len().saturating_add(query.len())).sum();
+        let ask = |authority: Authority<'_>| authority.rerank(asked, Cost::of_text(bytes));
+        let permit = context.call.ask(ask).map_err(|denial| denied(&denial, asked))?;
         let truncation = if options.truncate { Truncation::Cut } else { Truncation::Refuse };
         let model = String::new(); // the permit's
-        let job = RerankJob { model, query, documents, truncation, raw_scores: options.raw_scores };
+        let job = RerankJob { model, query, documents, truncation, raw_scores: options.raw_scores, account: None };
         let done = within(&context.call, context.inference.rerank(permit, job)).await?;
         Ok(Scores { model: done.model, values: done.values, usage: usage(done.usage) })
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
-        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-        granted_models(host.get(), call.policy.grants().rerank.as_ref())
+        granted_models(host.as_context_mut(), "rerank")
     }
 }

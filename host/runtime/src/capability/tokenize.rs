@@ -1,14 +1,13 @@
 //! `tessera:tokenize`: text to a model's tokens and back.
 
 use engine::TokenizeInput;
-use policy::{Permit, Tokenize};
+use policy::{Cost, Permit, Tokenize};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
 use super::{Context, context, denied, granted_models, messages, within};
 use crate::bindings::tessera::inference::types::Error;
 use crate::bindings::tessera::tokenize::tokenize::{Host, HostWithStore, Input};
-use crate::call;
 use crate::sandbox::Ctx;
 
 impl Host for Ctx {}
@@ -32,13 +31,13 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
-        let Some(call) = call::current(host.as_context_mut()) else { return Vec::new() };
-        granted_models(host.get(), call.policy.grants().tokenize.as_ref())
+        granted_models(host.as_context_mut(), "tokenize")
     }
 }
 
 fn permit(context: &Context, asked: Option<&str>) -> Result<Permit<Tokenize>, Error> {
-    context.call.policy.tokenize(asked).map_err(|denial| denied(context, &denial, asked))
+    // No device works for it, and no quota counts it.
+    context.call.ask(|authority| authority.tokenize(asked, Cost::default())).map_err(|denial| denied(&denial, asked))
 }
 
 async fn ids(context: &Context, model: Option<String>, input: Input) -> Result<Vec<u32>, Error> {

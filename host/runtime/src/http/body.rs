@@ -100,12 +100,17 @@ pub(crate) enum ResponseBodyError {
     /// It took longer than the policy allows.
     #[error("the component's body took too long")]
     Deadline,
+    /// It is longer than the policy allows.
+    #[error("the component's body is longer than it may be")]
+    TooLong,
 }
 
 /// A response's body as it comes from a component. Dropping it before its end stops the work behind it.
 pub(crate) struct GuestBody {
     source: Source,
     watch: Option<Watch>,
+    /// Bytes that may still come.
+    bytes_left: u64,
 }
 
 enum Source {
@@ -124,18 +129,18 @@ struct Watch {
 impl GuestBody {
     /// A body in hand.
     pub(crate) fn whole(bytes: Bytes) -> GuestBody {
-        GuestBody { source: Source::Whole(Full::new(bytes)), watch: None }
+        GuestBody { source: Source::Whole(Full::new(bytes)), watch: None, bytes_left: u64::MAX }
     }
 
     /// A body that a guest writes; it is complete only when `end` says so.
     pub(crate) fn chunks(bytes: mpsc::Receiver<Bytes>, end: oneshot::Receiver<Result<(), String>>) -> GuestBody {
-        GuestBody { source: Source::Chunks { bytes, end }, watch: None }
+        GuestBody { source: Source::Chunks { bytes, end }, watch: None, bytes_left: u64::MAX }
     }
 
     /// A `wasi:http` body, and a signal that fires when it has been read or dropped.
     pub(crate) fn boxed(body: WasiBody) -> (GuestBody, oneshot::Receiver<()>) {
         let (sent, done) = oneshot::channel();
-        (GuestBody { source: Source::Wasi { body, _sent: sent }, watch: None }, done)
+        (GuestBody { source: Source::Wasi { body, _sent: sent }, watch: None, bytes_left: u64::MAX }, done)
     }
 
     /// Ties the body to its instance and its deadline. A body in hand needs neither any more.
@@ -144,6 +149,17 @@ impl GuestBody {
             Source::Whole(_) | Source::Ended => hold.done(),
             _ => self.watch = Some(Watch { hold, deadline: Box::pin(tokio::time::sleep_until(deadline)) }),
         }
+    }
+
+    /// The same, but it breaks off after so many bytes.
+    pub(crate) fn limited(self, bytes_max: u64) -> GuestBody {
+        GuestBody { bytes_left: bytes_max, ..self }
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ResponseBodyError> {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(ResponseBodyError::TooLong)?;
+        Ok(frame)
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
@@ -178,6 +194,7 @@ impl Body for GuestBody {
             }
             _ => self.poll_source(cx),
         };
+        let frame = frame.map(|frame| frame.map(|frame| frame.and_then(|frame| self.count(frame))));
         if let Poll::Ready(None | Some(Err(_))) = &frame {
             self.source = Source::Ended;
             if let (Poll::Ready(None), Some(watch)) = (&frame, &mut self.watch) {

@@ -1,5 +1,7 @@
 //! Errors as clients see them: OpenAI's shape, whatever the route.
 
+use std::time::Duration;
+
 use ::http::{HeaderValue, Response, StatusCode, header};
 use axum::body::Body;
 use serde::Serialize;
@@ -27,6 +29,7 @@ pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) ->
         401 => "authentication_error",
         403 => "permission_error",
         404 => "not_found_error",
+        429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
         501 => "not_supported_error",
         503 => "unavailable_error",
@@ -40,11 +43,23 @@ pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) ->
     response
 }
 
+/// A component that has used up its requests of this minute.
+pub(crate) fn over_quota(retry_after: Duration) -> Response<Body> {
+    let message = "This service has answered as many requests as it may in a minute: try again later.";
+    let mut response = response(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", message);
+    let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
+    if let Ok(seconds) = HeaderValue::try_from(seconds) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
 /// The one table of what goes wrong in components.
 pub(crate) fn fault(fault: Fault) -> Response<Body> {
     let (status, code) = match fault {
         Fault::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Fault::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
+        Fault::CpuTime => (StatusCode::GATEWAY_TIMEOUT, "cpu_time"),
         Fault::Trapped => (StatusCode::INTERNAL_SERVER_ERROR, "component_failed"),
         Fault::BadResponse => (StatusCode::BAD_GATEWAY, "bad_response"),
     };

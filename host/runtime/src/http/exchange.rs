@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, StatusCode};
 use http_body::Body;
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
@@ -37,12 +38,7 @@ pub(crate) fn to_guest(store: &mut Access<'_, Ctx>, request: Request<RequestBody
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let body = match body {
         RequestBody::Whole(bytes) => wit::Body::Whole(bytes.into()),
-        RequestBody::Streamed(body) => {
-            let (ended, end) = oneshot::channel();
-            let bytes = StreamReader::new(&mut *store, Incoming { body, ended: Some(ended) })?;
-            let end = async move { wasmtime::error::Ok(end.await.unwrap_or(Err(broken_off()))) };
-            wit::Body::Streamed(wit::Chunks { bytes, end: FutureReader::new(&mut *store, end)? })
-        }
+        RequestBody::Streamed(body) => wit::Body::Streamed(give(store, body.map_err(body_error).boxed_unsync())?),
     };
     Ok(wit::Request {
         method: head.method.as_str().into(),
@@ -50,6 +46,24 @@ pub(crate) fn to_guest(store: &mut Access<'_, Ctx>, request: Request<RequestBody
         headers: head.headers.iter().map(header).collect(),
         body,
     })
+}
+
+/// A body that a guest reads as it comes.
+pub(crate) fn give(store: &mut Access<'_, Ctx>, body: UnsyncBoxBody<Bytes, wit::BodyError>) -> Result<wit::Chunks> {
+    let (ended, end) = oneshot::channel();
+    let bytes = StreamReader::new(&mut *store, Incoming { body, ended: Some(ended) })?;
+    let end = async move { wasmtime::error::Ok(end.await.unwrap_or(Err(broken_off()))) };
+    Ok(wit::Chunks { bytes, end: FutureReader::new(&mut *store, end)? })
+}
+
+/// A body that a guest writes, and a signal that fires when it has been read to its end or given up.
+pub(crate) fn take(store: &mut Access<'_, Ctx>, chunks: wit::Chunks) -> Result<(GuestBody, Sent)> {
+    let (bytes, received) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (ended, end) = oneshot::channel();
+    let (sent, done) = oneshot::channel();
+    chunks.bytes.pipe(&mut *store, Outgoing { bytes: PollSender::new(bytes) })?;
+    chunks.end.pipe(&mut *store, End { ended: Some(ended), _sent: sent })?;
+    Ok((GuestBody::chunks(received, end), done))
 }
 
 fn broken_off() -> wit::BodyError {
@@ -69,12 +83,8 @@ pub(crate) fn from_guest(
     let (body, sent) = match body {
         wit::Body::Whole(bytes) => (GuestBody::whole(bytes.into()), None),
         wit::Body::Streamed(chunks) => {
-            let (bytes, received) = mpsc::channel(CHUNKS_WAITING_MAX);
-            let (ended, end) = oneshot::channel();
-            let (sent, done) = oneshot::channel();
-            chunks.bytes.pipe(&mut *store, Outgoing { bytes: PollSender::new(bytes) })?;
-            chunks.end.pipe(&mut *store, End { ended: Some(ended), _sent: sent })?;
-            (GuestBody::chunks(received, end), Some(done))
+            let (body, sent) = take(store, chunks)?;
+            (body, Some(sent))
         }
     };
     Ok((head.map(|head| head.map(|()| body)), sent))
@@ -88,7 +98,7 @@ fn response_head(status: u16, headers: Vec<wit::Header>) -> std::result::Result<
         let name = HeaderName::try_from(name).map_err(|_| Fault::BadResponse)?;
         let value = HeaderValue::try_from(value).map_err(|_| Fault::BadResponse)?;
         if !CONNECTION_HEADERS.contains(&name) {
-            response.headers_mut().append(name, value);
+            response.headers_mut().try_append(name, value).map_err(|_| Fault::BadResponse)?;
         }
     }
     Ok(response)
@@ -96,7 +106,7 @@ fn response_head(status: u16, headers: Vec<wit::Header>) -> std::result::Result<
 
 /// The host's end of a request body.
 struct Incoming {
-    body: UnsyncBoxBody<Bytes, RequestBodyError>,
+    body: UnsyncBoxBody<Bytes, wit::BodyError>,
     ended: Option<oneshot::Sender<std::result::Result<(), wit::BodyError>>>,
 }
 
@@ -120,7 +130,7 @@ impl StreamProducer<Ctx> for Incoming {
                     }
                     _ => {} // empty, or trailers, which no service here reads
                 },
-                Poll::Ready(Some(Err(error))) => break Err(body_error(error)),
+                Poll::Ready(Some(Err(error))) => break Err(error),
                 Poll::Ready(None) => break Ok(()),
                 Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
                 Poll::Pending => return Poll::Pending,

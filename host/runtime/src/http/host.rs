@@ -1,5 +1,6 @@
 //! The host's own routes.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/health", only(get(|| async {})))
         .route("/ready", only(get(ready)))
         .route("/metrics", only(get(metrics)))
+        .route("/admin/usage", only(get(usage)))
         .route("/v1/models", only(get(models)))
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
@@ -63,6 +65,21 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
         }
         Err(_) => error::response(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "the metrics could not be written"),
     }
+}
+
+/// What each component has used since the start, and what its policy gives it.
+async fn usage(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let registry = shared.registry.load();
+    let quotas = registry.components().map(|component| (component.name().as_str(), component.governance.rights()));
+    let quotas: HashMap<_, _> = quotas.collect();
+    let told = |(name, usage): (String, policy::Usage)| {
+        let quota = quotas.get(name.as_str()).map(|rights| rights.policy.quota());
+        let mut told = json!(usage);
+        told["quota"] = json!(quota);
+        (name, told)
+    };
+    let components: BTreeMap<String, Value> = shared.metrics.ledgers().usage().into_iter().map(told).collect();
+    Json(json!({"since": shared.started, "components": components}))
 }
 
 fn model_object(card: &engine::ModelCard, created: u64) -> Value {
@@ -114,7 +131,7 @@ async fn list_service(State(shared): State<Arc<Shared>>) -> Json<Value> {
         let reason = error.to_string();
         json!({"name": name, "status": "not loaded", "reason": reason.lines().next().unwrap_or_default()})
     };
-    let services: Vec<Value> =
-        shared.registry.components().map(service).chain(shared.registry.failures().iter().map(failed)).collect();
+    let registry = shared.registry.load();
+    let services: Vec<Value> = registry.components().map(service).chain(registry.failures().iter().map(failed)).collect();
     Json(json!({"services": services}))
 }

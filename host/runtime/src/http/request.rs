@@ -1,12 +1,13 @@
 //! A request's way into a component.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use axum::body::Body;
 use http_body::Body as _;
-use policy::{Caller, Tenant};
+use policy::{Caller, Resource, Tenant};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +29,8 @@ pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<B
         true => request.map(|body| Body::new(Lingering::new(body))),
         false => request,
     };
-    let mut response = match shared.registry.find(request.method(), request.uri().path()) {
-        Found::Component { component, path_start } => forward(shared, component, path_start, request, &id).await,
+    let mut response = match shared.registry.load().find(request.method(), request.uri().path()) {
+        Found::Component { component, path_start } => forward(shared, &component, path_start, request, &id).await,
         Found::OtherMethods(allow) => not_allowed(&allow),
         Found::Nothing => {
             let path: String = request.uri().path().chars().take(200).collect();
@@ -65,16 +66,40 @@ async fn forward(
     id: &RequestId,
 ) -> Response<Body> {
     let start = Instant::now();
-    let limits = component.policy.limits();
+    let response = match component.governance.ledger.take(Resource::Requests, 1) {
+        Ok(()) => admitted(shared, component, path_start, request, id).await,
+        Err(exhausted) => error::over_quota(exhausted.retry_after),
+    };
+    shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
+    response
+}
+
+/// A request that its component has quota for.
+async fn admitted(
+    shared: &Shared,
+    component: &Arc<Component>,
+    path_start: usize,
+    request: Request<Body>,
+    id: &RequestId,
+) -> Response<Body> {
+    let rights = component.governance.rights();
+    let limits = rights.policy.limits();
     let call = Arc::new(Call {
         id: id.clone(),
         tenant: Tenant::local(),
         caller: Caller::Local,
-        deadline: start + Duration::from_millis(limits.wall_ms_max),
-        policy: component.policy.clone(),
+        deadline: Instant::now() + Duration::from_millis(limits.wall_ms_max),
+        governance: component.governance.clone(),
         gone: CancellationToken::new(),
+        cpu_max: Duration::from_millis(limits.cpu_ms_max),
+        cpu_ns: AtomicU64::new(0),
+        verdict: OnceLock::new(),
     });
     let (mut head, body) = request.into_parts();
+    if header_bytes(&head.headers) > limits.header_bytes_max {
+        let message = format!("The request's headers are longer than {} bytes: send fewer.", limits.header_bytes_max);
+        return error::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", &message);
+    }
     if let (Some(authority), false) = (head.uri.authority(), head.headers.contains_key(header::HOST)) {
         // HTTP/2 says the host in its target, which a component sees only as a path.
         let host = HeaderValue::from_str(authority.as_str());
@@ -82,9 +107,13 @@ async fn forward(
     }
     head.uri = below(&head.uri, path_start);
     let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
-    let response = match tokio::time::timeout_at(call.deadline, receiving).await {
+    match tokio::time::timeout_at(call.deadline, receiving).await {
         Ok(Ok(body)) => match instance::dispatch(component, Request::from_parts(head, body), call).await {
-            Ok(response) => response.map(Body::new),
+            Ok(response) if header_bytes(response.headers()) > limits.header_bytes_max => {
+                tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
+                error::fault(instance::Fault::BadResponse)
+            }
+            Ok(response) => response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))),
             Err(fault) => {
                 tracing::warn!(request = %id, component = %component.name(), %fault, "no answer from the component");
                 error::fault(fault)
@@ -99,9 +128,12 @@ async fn forward(
             error::response(StatusCode::BAD_REQUEST, "body_incomplete", &error.to_string())
         }
         Err(_) => error::response(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive"),
-    };
-    shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
-    response
+    }
+}
+
+/// Length of header lines as they stand on the wire: each with a colon, a space and its line's end.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// The target as the component sees it: what follows `/c/NAME` on its default route.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::http::{Request, Response};
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use policy::Policies;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -22,8 +24,10 @@ use super::host;
 use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
+use crate::facts::ServerFacts;
 use crate::inference::Inference;
 use crate::registry::Registry;
+use crate::reload;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
 
@@ -47,6 +51,12 @@ pub enum ServerError {
     /// WebAssembly can't be run.
     #[error("the WebAssembly engine can't start: {0:#}")]
     Sandbox(wasmtime::Error),
+    /// The policies can't be used.
+    #[error(transparent)]
+    Policies(#[from] policy::LoadError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(std::io::Error),
     /// The components folder can't be listed.
     #[error("the components folder {folder} can't be read: {cause}")]
     Components {
@@ -61,7 +71,9 @@ pub enum ServerError {
 pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) inference: Arc<dyn Inference>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: ArcSwap<Registry>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) facts: ServerFacts,
     pub(crate) metrics: Arc<Metrics>,
     /// Seconds since 1970 at the start.
     pub(crate) started: u64,
@@ -95,10 +107,14 @@ impl Server {
         let metrics = Arc::new(Metrics::new(inference.clone()));
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
-        let registry = tokio::task::block_in_place(|| Registry::load(&config, &sandbox))
+        let facts = ServerFacts::new(&config).map_err(ServerError::Random)?;
+        let policies = Policies::read(&config.policies)?;
+        let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
+        let registry = tokio::task::block_in_place(load)
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
+        let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let shared = Arc::new(Shared { config, inference, registry, metrics, started, requests: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { config, inference, registry, sandbox, facts, metrics, started, requests: AtomicU64::new(0) });
         Ok(Server { shared, listener, address })
     }
 
@@ -108,18 +124,20 @@ impl Server {
     }
 
     /// Names of the components it serves.
-    pub fn components(&self) -> impl Iterator<Item = &str> {
-        self.shared.registry.components().map(|component| component.name().as_str())
+    pub fn components(&self) -> Vec<String> {
+        self.shared.registry.load().components().map(|component| component.name().to_string()).collect()
     }
 
     /// The components that did not load, and why.
-    pub fn failures(&self) -> &[(String, LoadError)] {
-        self.shared.registry.failures()
+    pub fn failures(&self) -> Vec<(String, String)> {
+        let told = |(name, error): &(String, LoadError)| (name.clone(), error.to_string());
+        self.shared.registry.load().failures().iter().map(told).collect()
     }
 
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let router = host::router(self.shared.clone());
+        let reloads = tokio::spawn(reload::watch(self.shared.clone()));
         let first_request = Duration::from_millis(self.shared.config.header_ms_max);
         let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
         let graceful = GracefulShutdown::new();
@@ -154,6 +172,7 @@ impl Server {
             });
         }
         drop(self.listener);
+        reloads.abort();
         let drain = Duration::from_millis(self.shared.config.drain_ms_max);
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
@@ -182,7 +201,7 @@ impl Service<Request<Incoming>> for App {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.has_asked.store(true, Ordering::Relaxed);
-        if self.shared.registry.is_host_path(request.uri().path()) {
+        if self.shared.registry.load().is_host_path(request.uri().path()) {
             return Box::pin(self.host.call(request));
         }
         let shared = self.shared.clone();

@@ -148,6 +148,7 @@ fn code(code: inference::ErrorCode) -> &'static str {
         Code::Deadline => "deadline",
         Code::Internal => "internal",
         Code::Cancelled => "cancelled",
+        Code::Quota => "quota",
     }
 }
 

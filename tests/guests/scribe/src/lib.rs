@@ -191,5 +191,6 @@ fn code(code: ErrorCode) -> &'static str {
         ErrorCode::Deadline => "deadline",
         ErrorCode::Internal => "internal",
         ErrorCode::Cancelled => "cancelled",
+        ErrorCode::Quota => "quota",
     }
 }

@@ -2,12 +2,24 @@
 
 use engine::{FinishReason, GenerateJob, GeneratePrompt, LOGPROBS_MAX, Piece, STOPS_MAX, Sampling};
 
+use policy::Cost;
+
 use super::super::{error, messages};
 use crate::bindings::tessera::generate::types::{self as wit, Event, Options, Outcome, Prompt};
 use crate::bindings::tessera::inference::types::{Error, ErrorCode};
 
 /// Tokens with a bias.
 const LOGIT_BIASES_MAX: usize = 1024;
+
+/// What a generation costs at the most, about: the engine counts what it does cost.
+pub(super) fn cost(prompt: &Prompt, options: &Options) -> Cost {
+    let input_tokens = match prompt {
+        Prompt::Text(text) => Cost::of_text(text.len()).input_tokens,
+        Prompt::Tokens(ids) => ids.len() as u64,
+        Prompt::Chat(conversation) => Cost::of_text(conversation.iter().map(|message| message.content.len()).sum()).input_tokens,
+    };
+    Cost { input_tokens, output_tokens: options.tokens_max.map_or(u64::MAX, u64::from) }
+}
 
 /// What the engine is asked for; the engine checks what it knows the range of.
 pub(super) fn job(prompt: Prompt, options: Options) -> Result<GenerateJob, Error> {
@@ -32,6 +44,7 @@ pub(super) fn job(prompt: Prompt, options: Options) -> Result<GenerateJob, Error
         stop: options.stop,
         sampling: sampling(options.sampling),
         logprobs: options.logprobs.map(size),
+        account: None,
     })
 }
 

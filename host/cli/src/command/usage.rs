@@ -1,0 +1,117 @@
+//! `tessera usage`: what each component of a running server has used.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+/// Which server, and how to print.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Settings file; `tessera.toml` is read if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the server listens, as 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Longest time to wait for the server.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What is shown of each component: a title, and the value for people.
+type Column = (&'static str, fn(&Value) -> String);
+
+const COLUMNS: [Column; 9] = [
+    ("requests", |usage| count(&usage["requests"])),
+    ("tokens in", |usage| count(&usage["input_tokens"])),
+    ("tokens out", |usage| count(&usage["output_tokens"])),
+    ("device s", |usage| seconds(&usage["device_ns"])),
+    ("device MiB", |usage| mebibytes(&usage["device_bytes"])),
+    ("cpu s", |usage| seconds(&usage["cpu_ns"])),
+    ("egress KiB", |usage| kibibytes(&usage["egress_bytes"])),
+    ("over quota", |usage| count(&usage["over_quota"])),
+    ("denied", |usage| match usage["would_deny"].as_u64() {
+        Some(observed @ 1..) => format!("{} (+{observed} observed)", count(&usage["denied"])),
+        _ => count(&usage["denied"]),
+    }),
+];
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let config = super::serve::read_config(args.config.as_deref())?;
+    let address = args.listen.unwrap_or(config.listen);
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).build().into();
+    let url = format!("http://{address}/admin/usage");
+    let asked = agent.get(&url).call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR"))?;
+    let report: Value = asked.into_body().read_json().with_context(|| format!("{url} gave no usage"))?;
+    let mut out = std::io::stdout();
+    if args.json {
+        return Ok(writeln!(out, "{report:#}")?);
+    }
+    let none = serde_json::Map::new();
+    let components = report["components"].as_object().unwrap_or(&none);
+    let rows = components.iter().map(|(name, usage)| {
+        let values = COLUMNS.iter().map(|(_, show)| show(usage));
+        std::iter::once(name.clone()).chain(values).collect()
+    });
+    let titles = std::iter::once("component").chain(COLUMNS.map(|(title, _)| title)).map(String::from).collect();
+    print(&mut out, std::iter::once(titles).chain(rows).collect())
+}
+
+/// Columns as wide as they need; names to the left, numbers to the right.
+fn print(out: &mut impl Write, rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    let widths: Vec<usize> = (0..=COLUMNS.len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  "))?;
+    }
+    Ok(())
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(0.0)
+}
+
+fn count(value: &Value) -> String {
+    value.as_u64().unwrap_or(0).to_string()
+}
+
+fn seconds(nanoseconds: &Value) -> String {
+    format!("{:.3}", number(nanoseconds) / 1e9)
+}
+
+fn mebibytes(bytes: &Value) -> String {
+    format!("{:.1}", number(bytes) / f64::from(1 << 20))
+}
+
+fn kibibytes(bytes: &Value) -> String {
+    format!("{:.1}", number(bytes) / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let row = |first: &str, value: &str| {
+            let values = vec![value.to_owned(); COLUMNS.len()];
+            std::iter::once(first.to_owned()).chain(values).collect::<Vec<_>>()
+        };
+        let mut out = Vec::new();
+        print(&mut out, vec![row("name", "n"), row("c", "123")]).expect("prints");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.starts_with("name    n    n"), "{text}");
+        assert!(text.lines().nth(1).expect("a line").starts_with("c     123  123"), "{text}");
+    }
+}

@@ -1,0 +1,133 @@
+//! `wasi:filesystem`: folders that the policy names. What is linked is the crate `wasmtime-wasi`, which keeps a guest inside its
+//! folders; before it, here, every function that takes a path asks the policy, and what leaves a folder is told.
+
+mod p2;
+mod p3;
+
+use std::collections::HashMap;
+
+use policy::{Access, Authority, Snapshot};
+use wasmtime::component::{Linker, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host;
+use wasmtime_wasi::p2::bindings::filesystem::types::HostDescriptor;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use crate::call;
+use crate::sandbox::Ctx;
+
+type Fd = Resource<Descriptor>;
+
+/// Shows an instance the folders of its policy. One that can't be opened is left out, and the operator is told.
+pub(crate) fn preopen(policy: &Snapshot, wasi: &mut WasiCtxBuilder) {
+    for folder in policy.grants().fs.iter().flat_map(|fs| &fs.allow) {
+        let perms = match folder.access {
+            Access::Read => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        if let Err(error) = wasi.preopened_dir(&folder.host, &folder.guest, perms) {
+            let host = folder.host.display();
+            tracing::warn!(component = %policy.component(), %host, error = format!("{error:#}"), "a granted folder can't be opened");
+        }
+    }
+}
+
+/// What a guest's descriptors are called, by handle: paths as the guest knows them.
+#[derive(Default)]
+pub(crate) struct Paths(HashMap<u32, String>);
+
+impl Paths {
+    /// A path below a descriptor, without `.` and `..`; one that would leave its folder keeps the `..`, which no policy grants.
+    fn below(&self, descriptor: u32, path: &str) -> String {
+        let base = self.0.get(&descriptor).map_or("", String::as_str);
+        let start = if path.starts_with('/') { "" } else { base.trim_end_matches('/') };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            match part {
+                ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.iter().fold(start.into(), |path, part| format!("{path}/{part}"))
+    }
+}
+
+/// What is about to be done at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Read,
+    Write,
+}
+
+/// One path that a function names, below a descriptor.
+type Wish<'a> = (u32, &'a str, Intent);
+
+/// Asks for the right to each path. Gives the last of them as the guest knows it; none if one is denied.
+fn granted(mut store: StoreContextMut<'_, Ctx>, wishes: &[Wish<'_>]) -> Option<String> {
+    let mut path = String::new();
+    for (descriptor, below, intent) in wishes {
+        path = store.data().paths.below(*descriptor, below);
+        let ask = |authority: Authority<'_>| match intent {
+            Intent::Read => authority.read_file(&path),
+            Intent::Write => authority.write_file(&path),
+        };
+        call::ask(store.as_context_mut(), ask).ok()?;
+    }
+    Some(path)
+}
+
+/// Tells of a path that passed the policy and led out of its folder all the same, as by a symbolic link; the crate refused it.
+fn left(store: StoreContextMut<'_, Ctx>, path: &str) {
+    call::ask(store, |authority| authority.left_folder(path));
+}
+
+/// Puts the policy before the crate's functions.
+pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    p2::link(linker)?;
+    p3::link(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// `get-directories` of both versions: the granted folders.
+fn get_directories(mut store: StoreContextMut<'_, Ctx>, (): ()) -> wasmtime::Result<(Vec<(Fd, String)>,)> {
+    let folders = store.data_mut().filesystem().get_directories()?;
+    for (descriptor, path) in &folders {
+        store.data_mut().paths.0.insert(descriptor.rep(), path.clone());
+    }
+    if folders.is_empty() {
+        // Standard libraries ask when a program first names a file.
+        call::ask(store, |authority| authority.read_file("/").ok());
+    }
+    Ok((folders,))
+}
+
+/// The destructor of both versions.
+fn drop_descriptor(mut store: StoreContextMut<'_, Ctx>, descriptor: u32) -> wasmtime::Result<()> {
+    store.data_mut().paths.0.remove(&descriptor);
+    HostDescriptor::drop(&mut store.data_mut().filesystem(), Resource::new_own(descriptor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_as_the_guest_knows_it_and_one_that_leaves_keeps_its_dots() {
+        let paths = Paths([(7, "/data/in".into()), (8, "/".into())].into());
+        for (descriptor, below, told) in [
+            (7, "a/b", "/data/in/a/b"),
+            (7, "./a//b/../c/", "/data/in/a/c"),
+            (7, ".", "/data/in"),
+            (7, "..", "/data/in/.."),
+            (7, "a/../../x", "/data/in/../x"),
+            (7, "../../etc", "/data/in/../../etc"),
+            (7, "/etc/passwd", "/etc/passwd"),
+            (8, "a", "/a"),
+        ] {
+            assert_eq!(paths.below(descriptor, below), told, "{below}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `wasi:filesystem` 0.3.
+
+use wasmtime::component::{Accessor, Linker, ResourceType};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p3::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, HostDescriptorWithStore, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p3::filesystem::FilesystemResult;
+
+use super::{Fd, Intent, drop_descriptor, get_directories, granted, left};
+use crate::sandbox::Ctx;
+
+/// A function that names paths: asks for each, then does what the crate does.
+macro_rules! shadow {
+    ($types:ident, $name:literal, $method:ident($fd:ident, $($arg:ident: $ty:ty),+), $wishes:expr) => {
+        $types.func_wrap_concurrent(
+            concat!("[method]descriptor.", $name),
+            |accessor: &Accessor<Ctx>, ($fd, $($arg),+): (Fd, $($ty),+)| {
+                Box::pin(async move {
+                    let Some(path) = accessor.with(|mut store| granted(store.as_context_mut(), &$wishes)) else {
+                        return Ok((Err(ErrorCode::NotPermitted),));
+                    };
+                    let files = accessor.with_getter::<WasiFilesystem>(|ctx| ctx.filesystem());
+                    let done = HostDescriptorWithStore::$method(&files, $fd, $($arg),+).await;
+                    accessor.with(|mut store| Ok((told(store.as_context_mut(), &path, done)?,)))
+                })
+            },
+        )?;
+    };
+}
+
+pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    linker.instance("wasi:filesystem/preopens@0.3.0")?.func_wrap("get-directories", get_directories)?;
+    let mut types = linker.instance("wasi:filesystem/types@0.3.0")?;
+    types.resource("descriptor", ResourceType::host::<Descriptor>(), drop_descriptor)?;
+    types.func_wrap_concurrent(
+        "[method]descriptor.open-at",
+        |accessor: &Accessor<Ctx>,
+         (fd, follow, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags)| {
+            Box::pin(async move {
+                let wish = [(fd.rep(), path.as_str(), intent(open, flags))];
+                let Some(known) = accessor.with(|mut store| granted(store.as_context_mut(), &wish)) else {
+                    return Ok((Err(ErrorCode::NotPermitted),));
+                };
+                let files = accessor.with_getter::<WasiFilesystem>(|ctx| ctx.filesystem());
+                let opened = HostDescriptorWithStore::open_at(&files, fd, follow, path, open, flags).await;
+                accessor.with(|mut store| {
+                    let mut store = store.as_context_mut();
+                    if let Ok(opened) = &opened {
+                        store.data_mut().paths.0.insert(opened.rep(), known.clone());
+                    }
+                    Ok((told(store, &known, opened)?,))
+                })
+            })
+        },
+    )?;
+    shadow!(types, "stat-at", stat_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
+    shadow!(types, "readlink-at", readlink_at(fd, path: String), [(fd.rep(), &path, Intent::Read)]);
+    shadow!(types, "metadata-hash-at", metadata_hash_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
+    shadow!(types, "create-directory-at", create_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+    shadow!(types, "remove-directory-at", remove_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+    shadow!(types, "unlink-file-at", unlink_file_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+    shadow!(
+        types, "set-times-at",
+        set_times_at(fd, follow: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp),
+        [(fd.rep(), &path, Intent::Write)]
+    );
+    shadow!(
+        types, "link-at",
+        link_at(fd, follow: PathFlags, from: String, into: Fd, to: String),
+        [(fd.rep(), &from, Intent::Write), (into.rep(), &to, Intent::Write)]
+    );
+    shadow!(
+        types, "rename-at",
+        rename_at(fd, from: String, into: Fd, to: String),
+        [(fd.rep(), &from, Intent::Write), (into.rep(), &to, Intent::Write)]
+    );
+    shadow!(types, "symlink-at", symlink_at(fd, target: String, path: String), [(fd.rep(), &path, Intent::Write)]);
+    Ok(())
+}
+
+fn intent(open: OpenFlags, flags: DescriptorFlags) -> Intent {
+    let writes = flags.intersects(DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY);
+    if writes || open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE) { Intent::Write } else { Intent::Read }
+}
+
+/// The crate's answer in the interface's terms. A path that turned out to lead out of its folder is told.
+fn told<T>(store: StoreContextMut<'_, Ctx>, path: &str, done: FilesystemResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
+    let code = match done {
+        Ok(done) => return Ok(Ok(done)),
+        Err(error) => error.downcast()?,
+    };
+    if matches!(code, ErrorCode::NotPermitted) {
+        left(store, path);
+    }
+    Ok(Err(code))
+}

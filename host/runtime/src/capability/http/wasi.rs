@@ -1,0 +1,116 @@
+//! Standard `wasi:http`, 0.2 and 0.3, on the same back end. What is linked is the crate `wasmtime-wasi-http`; here is what it
+//! sends requests with.
+
+use std::sync::Arc;
+
+use ::http::{Request, Response};
+use http_body_util::BodyExt;
+use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi_http::p2::bindings::http as p2;
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p3::bindings::http as p3;
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView};
+
+use crate::call::{self, Call};
+use crate::egress::{Body, EgressError, Terms};
+use crate::sandbox::Ctx;
+
+type Error = wasmtime_wasi_http::Error;
+type Work<T> = Box<dyn Future<Output = Result<T, Error>> + Send>;
+
+/// Redirects are answers: `wasi:http` leaves them to the guest, which asks again for each.
+const REDIRECTS_MAX: u32 = 0;
+
+/// In whose name the crate sends the next request: its functions don't say for which task they are called.
+#[derive(Default)]
+pub(crate) struct Outbound(Option<Arc<Call>>);
+
+impl WasiHttpHooks for Outbound {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _result: Work<()>,
+    ) -> Work<(Response<WasiBody>, Work<()>)> {
+        let call = self.0.take();
+        Box::new(async move {
+            let call = call.ok_or(Error::HttpRequestDenied)?;
+            let options = options.unwrap_or_default();
+            let terms = Terms {
+                redirects_max: REDIRECTS_MAX,
+                connect_max: options.connect_timeout,
+                deadline: call.deadline,
+                gone: call.gone.clone(),
+            };
+            let rights = call.governance.rights();
+            let sent = super::send(call, rights, request.map(Body::streamed), terms);
+            let answer = match options.first_byte_timeout {
+                None => sent.await,
+                Some(timeout) => tokio::time::timeout(timeout, sent).await.map_err(|_| Error::HttpResponseTimeout)?,
+            };
+            let response = answer.map_err(explain)?.response;
+            let io: Work<()> = Box::new(std::future::ready(Ok(())));
+            Ok((response.map(|body| body.map_err(explain).boxed_unsync()), io))
+        })
+    }
+}
+
+fn explain(error: EgressError) -> Error {
+    match error {
+        EgressError::Denied(_) => Error::HttpRequestDenied,
+        EgressError::TooMany => Error::ConnectionLimitReached,
+        EgressError::ConnectTimeout => Error::ConnectionTimeout,
+        EgressError::Deadline | EgressError::Cancelled => Error::HttpResponseTimeout,
+        EgressError::Dns => Error::DestinationNotFound,
+        EgressError::Connect => Error::ConnectionRefused,
+        EgressError::Tls | EgressError::NoRoots => Error::TlsCertificateError,
+        EgressError::Protocol => Error::HttpProtocolError,
+        EgressError::BrokenOff => Error::HttpResponseIncomplete,
+        EgressError::HeadTooLong => Error::HttpResponseHeaderSectionSize(None),
+        EgressError::BodyTooLong => Error::HttpResponseBodySize(None),
+        EgressError::Invalid(_) => Error::HttpRequestUriInvalid,
+        EgressError::RequestBody => Error::HttpRequestBodySize(None),
+    }
+}
+
+/// Puts before both versions what says in whose name a request is sent.
+pub(in crate::capability) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap("handle", handle)?;
+    linker.instance("wasi:http/client@0.3.0")?.func_wrap_concurrent("send", |accessor, (request,)| {
+        Box::pin(async move { Ok((send(accessor, request).await?,)) })
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+type Handled = Result<Resource<HostFutureIncomingResponse>, p2::types::ErrorCode>;
+
+fn handle(
+    mut store: StoreContextMut<'_, Ctx>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<p2::types::RequestOptions>>),
+) -> wasmtime::Result<(Handled,)> {
+    let call = call::current(store.as_context_mut());
+    let ctx = store.data_mut();
+    ctx.outbound = Outbound(call);
+    match p2::outgoing_handler::Host::handle(&mut ctx.http(), request, options) {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+type Sent = Result<Resource<p3::types::Response>, p3::types::ErrorCode>;
+
+async fn send(accessor: &Accessor<Ctx>, request: Resource<p3::types::Request>) -> wasmtime::Result<Sent> {
+    accessor.with(|mut store| {
+        let call = call::current(store.as_context_mut());
+        store.data_mut().outbound = Outbound(call);
+    });
+    // The crate hands the request over before it first waits, so no other task comes between.
+    let http = accessor.with_getter::<WasiHttp>(|ctx| ctx.http());
+    match p3::client::HostWithStore::send(&http, request).await {
+        Ok(response) => Ok(Ok(response)),
+        Err(error) => Ok(Err(error.downcast()?)),
+    }
+}

@@ -1,0 +1,76 @@
+//! Time that guests run: read from the thread's CPU clock around each poll of an instance, so that waiting costs nothing.
+//!
+//! An instance may serve several requests, and one poll may run several of them. Whose time it was is asked at every epoch: what
+//! runs when the epoch ends is charged for the time since the last look.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use policy::Ledger;
+use rustix::time::{ClockId, clock_gettime};
+
+/// When an instance's time was last charged to a request, on the clock of the thread that polls it.
+#[derive(Debug, Default)]
+pub(crate) struct Clock(AtomicU64);
+
+impl Clock {
+    /// Time since the last look, or since the poll began.
+    pub(crate) fn lap(&self) -> Duration {
+        let now = thread_ns();
+        Duration::from_nanos(now.saturating_sub(self.0.swap(now, Ordering::Relaxed)))
+    }
+}
+
+/// CPU time of this thread in nanoseconds.
+fn thread_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// A future whose polls are timed.
+pub(crate) struct Timed<F> {
+    future: F,
+    clock: Arc<Clock>,
+    ledger: Arc<Ledger>,
+}
+
+impl<F> Timed<F> {
+    pub(crate) fn new(future: F, clock: Arc<Clock>, ledger: Arc<Ledger>) -> Timed<F> {
+        Timed { future, clock, ledger }
+    }
+}
+
+impl<F: Future + Unpin> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let start = thread_ns();
+        self.clock.0.store(start, Ordering::Relaxed);
+        let polled = pin!(&mut self.future).poll(cx);
+        self.ledger.ran(Duration::from_nanos(thread_ns().saturating_sub(start)));
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_costs_nothing_and_running_does() {
+        let (clock, ledger) = (Arc::<Clock>::default(), Arc::<Ledger>::default());
+        let work = Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let start = thread_ns();
+            while thread_ns() - start < 2_000_000 {}
+            clock.lap()
+        });
+        let lap = Timed::new(work, clock.clone(), ledger.clone()).await;
+        assert!(lap >= Duration::from_millis(2), "{lap:?}");
+        let cpu = Duration::from_nanos(ledger.usage().cpu_ns);
+        assert!((Duration::from_millis(2)..Duration::from_millis(40)).contains(&cpu), "{cpu:?}");
+    }
+}

@@ -1,0 +1,43 @@
+//! What policies are held against: this server's device, models and secrets.
+
+use std::path::PathBuf;
+
+use policy::{ComponentName, Facts, ModelName, SecretSource};
+use sha2::{Digest, Sha256};
+
+use crate::config::ServerConfig;
+
+/// This server.
+pub(crate) struct ServerFacts {
+    device: String,
+    models: PathBuf,
+    /// Random, and known to this process alone: it makes placeholders that nobody can guess.
+    key: [u8; 32],
+}
+
+impl ServerFacts {
+    pub(crate) fn new(config: &ServerConfig) -> std::io::Result<ServerFacts> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        Ok(ServerFacts { device: config.device.clone(), models: config.models.clone(), key })
+    }
+}
+
+impl Facts for ServerFacts {
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn model_digest(&self, model: &ModelName) -> Option<String> {
+        engine::digest(&self.models.join(model.as_str())).ok()
+    }
+
+    fn secret(&self, source: &SecretSource) -> Option<String> {
+        source.read()
+    }
+
+    fn token(&self, component: &ComponentName, secret: &str) -> String {
+        let digest = Sha256::new().chain_update(self.key).chain_update(component.as_str()).chain_update([0]).chain_update(secret);
+        digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
