@@ -21,6 +21,8 @@ pub(crate) enum Pace {
 pub(crate) struct Load {
     /// Requests answered with 200.
     pub(crate) requests: u64,
+    /// How long each took, in microseconds, the quickest first.
+    pub(crate) sorted_us: Vec<f64>,
     /// From the first to the last.
     pub(crate) wall: Duration,
 }
@@ -29,6 +31,12 @@ impl Load {
     /// Requests a second.
     pub(crate) fn rate(&self) -> f64 {
         self.requests as f64 / self.wall.as_secs_f64()
+    }
+
+    /// The time that so large a part of the requests stayed below, in microseconds.
+    pub(crate) fn quantile_us(&self, part: f64) -> f64 {
+        let place = (self.sorted_us.len() as f64 * part) as usize;
+        self.sorted_us.get(place.min(self.sorted_us.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
     }
 }
 
@@ -60,30 +68,33 @@ pub(crate) fn drive(address: SocketAddr, request: &[u8], connections: u32, pace:
             }
             repeat(&mut stream, request, pace, start + time).await
         };
-        let counts = futures::future::try_join_all((0..connections).map(connection)).await?;
-        Ok(Load { requests: counts.iter().sum(), wall: start.elapsed() })
+        let mut sorted_us = futures::future::try_join_all((0..connections).map(connection)).await?.concat();
+        let wall = start.elapsed();
+        sorted_us.sort_by(f64::total_cmp);
+        Ok(Load { requests: sorted_us.len() as u64, sorted_us, wall })
     })
 }
 
-async fn repeat(stream: &mut TcpStream, request: &[u8], pace: Pace, until: Instant) -> anyhow::Result<u64> {
+async fn repeat(stream: &mut TcpStream, request: &[u8], pace: Pace, until: Instant) -> anyhow::Result<Vec<f64>> {
     let mut clock = match pace {
         Pace::Closed => None,
         Pace::Every(period) => Some(tokio::time::interval(period)),
     };
     let mut answer = Vec::with_capacity(64 << 10);
-    let mut count = 0;
+    let mut times_us = Vec::new();
     while Instant::now() < until {
         if let Some(clock) = &mut clock {
             clock.tick().await;
         }
+        let start = Instant::now();
         stream.write_all(request).await?;
         answer.clear();
         while !is_complete(&answer)? {
             ensure!(stream.read_buf(&mut answer).await? > 0, "the connection ended after {} bytes", answer.len());
         }
-        count += 1;
+        times_us.push(start.elapsed().as_secs_f64() * 1e6);
     }
-    Ok(count)
+    Ok(times_us)
 }
 
 fn is_complete(answer: &[u8]) -> anyhow::Result<bool> {

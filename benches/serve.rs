@@ -31,6 +31,7 @@ pub(crate) fn run(kind: &str) -> anyhow::Result<()> {
     match kind {
         "hyper" => hyper(),
         "instant-engine" => instant_engine(),
+        "hostile" => hostile(),
         _ => anyhow::bail!("there is no server {kind}"),
     }
 }
@@ -62,6 +63,17 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 /// The platform with the `embeddings` component, and an engine that takes no time.
 fn instant_engine() -> anyhow::Result<()> {
     let server = Setup::new(Arc::new(Instant::default())).bundled("embeddings").start();
+    say_ready(server.address)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The platform with a component that attacks it, under usual limits, and a harmless one beside it.
+fn hostile() -> anyhow::Result<()> {
+    let setup = Setup::new(Arc::new(Instant::default())).guest("echo").hostile();
+    let server = setup.policy("echo", crate::hostile::NEIGHBOUR).policy("hostile", crate::hostile::ATTACKER).start();
+    anyhow::ensure!(server.failures.is_empty(), "{:?}", server.failures);
     say_ready(server.address)?;
     loop {
         std::thread::park();

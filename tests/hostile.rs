@@ -27,6 +27,7 @@ embed.models = [\"fake\"]
 generate.models = [\"fake\"]
 http.allow = []
 log.bytes_per_min_max = 65536
+quota.output_tokens_per_min_max = 1000000000
 limits.wall_ms_max = 120000
 limits.cpu_ms_max = 60000";
 

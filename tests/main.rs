@@ -15,16 +15,22 @@ mod attack {
     mod ssrf;
     mod streams;
     mod traps;
-    mod upstream;
+    pub(crate) mod upstream;
 }
 mod capability {
     mod config;
     mod embed;
+    mod env;
+    mod fs;
     mod generate;
     mod handler;
+    mod http;
+    mod imports;
     mod log;
     mod nn;
+    mod outside;
     mod rerank;
+    mod secret;
     mod tokenize;
 }
 mod cases;

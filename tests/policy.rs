@@ -46,7 +46,8 @@ fn until(server: &TestServer, model: &str, status: u16) {
 fn five_hundred_reloads_under_load_neither_lose_a_request_nor_let_one_through() {
     const RELOADS: u64 = 500;
     const CHANGING: u64 = u64::MAX;
-    let (with, without) = (policy("\"fake\", \"other\"", ""), policy("\"fake\"", ""));
+    let many = "[quota]\nrequests_per_min_max = 100000000\n";
+    let (with, without) = (policy("\"fake\", \"other\"", many), policy("\"fake\"", many));
     let (server, file) = start(&with);
     // What holds: twice the number of the reload, and one more where `other` is granted.
     let (settled, is_over, asked) = (AtomicU64::new(1), AtomicBool::new(false), AtomicUsize::new(0));
@@ -179,7 +180,8 @@ fn tokens_to_read_are_reserved_and_the_error_says_that_it_is_the_quota() {
 #[test]
 fn a_generation_ends_where_the_quota_of_tokens_does() {
     let fake = FakeInference::scripted(["a", "b", "c", "d", "e"]);
-    let text = "schema = 1\n[generate]\nmodels = [\"fake\"]\n[tokenize]\nmodels = []\n[log]\n[quota]\noutput_tokens_per_min_max = 3\n";
+    let text =
+        "schema = 1\n[generate]\nmodels = [\"fake\"]\n[tokenize]\nmodels = []\n[log]\n[quota]\noutput_tokens_per_min_max = 3\n";
     let server = Setup::new(Arc::new(fake)).guest("scribe").policy("scribe", text).start();
     assert_eq!(server.failures, []);
     let reply = server.post("/c/scribe/generate", &json!({"text": "x"}));
@@ -191,7 +193,11 @@ fn a_generation_ends_where_the_quota_of_tokens_does() {
 
 #[test]
 fn device_memory_beyond_the_quota_is_refused() {
-    let text = |bytes| format!("schema = 1\n[generate]\nmodels = [\"fake\"]\n[tokenize]\nmodels = []\n[log]\n[quota]\ndevice_bytes_max = {bytes}\n");
+    let text = |bytes| {
+        format!(
+            "schema = 1\n[generate]\nmodels = [\"fake\"]\n[tokenize]\nmodels = []\n[log]\n[quota]\ndevice_bytes_max = {bytes}\n"
+        )
+    };
     for (bytes, is_refused) in [(GENERATION_BYTES - 1, true), (GENERATION_BYTES, false)] {
         let setup = Setup::new(Arc::new(FakeInference::scripted(["a"]))).guest("scribe");
         let server = setup.policy("scribe", &text(bytes)).start();
@@ -202,12 +208,12 @@ fn device_memory_beyond_the_quota_is_refused() {
 
 #[test]
 fn device_time_beyond_the_quota_makes_the_next_call_wait() {
-    let text = policy("\"fake\"", "[quota]\ndevice_ms_per_min_max = 1\n");
-    let (server, _) = start(&text);
-    let both = json!({"a": {"text": "a"}, "b": {"text": "b"}});
-    assert_eq!(server.post("/c/probe/embed-two", &both).status, 200);
+    let models = "[embed]\nmodels = [\"fake\"]\n[rerank]\nmodels = [\"fake\"]\n[config]\n[log]\n";
+    let (server, _) = start(&format!("schema = 1\n{models}[quota]\ndevice_ms_per_min_max = 2\n"));
+    let four = json!({"query": "q", "documents": ["a", "b", "c", "d"]});
+    assert_eq!(server.post("/c/probe/rerank", &four).status, 200, "what is left is enough to begin");
     assert_eq!(embed(&server, "fake"), 429);
-    assert_eq!(usage(&server, "probe")["device_ns"], json!(2 * TOKEN_NS));
+    assert_eq!(usage(&server, "probe")["device_ns"], json!(4 * TOKEN_NS));
 }
 
 #[test]

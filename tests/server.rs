@@ -135,6 +135,7 @@ impl Setup {
 
     /// Starts the server on a thread of its own.
     pub fn start(self) -> TestServer {
+        log_if_asked();
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         let (config, inference) = (self.config, self.inference);
@@ -150,6 +151,14 @@ impl Setup {
         });
         let (address, failures) = started.recv().expect("the server starts");
         TestServer { address, failures, stop: Some(stop), thread: Some(thread), _folder: self.folder }
+    }
+}
+
+/// What servers log goes to standard error where RUST_LOG is set: to see why a test fails.
+fn log_if_asked() {
+    static LOGS: std::sync::Once = std::sync::Once::new();
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        LOGS.call_once(|| tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init());
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client that writes every byte itself: for requests that a good client can't send, and to read while sending.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -17,7 +17,11 @@ pub struct Wire {
 impl Wire {
     /// Connects.
     pub fn open(address: SocketAddr) -> Wire {
-        let stream = TcpStream::connect(address).expect("the server listens");
+        Wire::accepted(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    /// The other end of a connection, for a test that plays a server itself.
+    pub fn accepted(stream: TcpStream) -> Wire {
         stream.set_read_timeout(Some(WAIT_MAX)).expect("a timeout can be set");
         stream.set_write_timeout(Some(WAIT_MAX)).expect("a timeout can be set");
         Wire { stream, received: Vec::new() }
@@ -55,6 +59,21 @@ impl Wire {
             assert!(read > 0, "the connection ended without {text:?}: {:?}", String::from_utf8_lossy(&self.received));
             self.received.extend(&buffer[..read]);
         }
+    }
+
+    /// Everything that has been read.
+    pub fn received(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    /// Waits for the other side to close the connection, a clean end or not.
+    ///
+    /// # Panics
+    /// When it doesn't in time.
+    pub fn wait_for_end(mut self) {
+        let ended = self.stream.read_to_end(&mut self.received);
+        let is_open = ended.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!is_open, "the connection is still open after {:?}", self.received());
     }
 
     /// Reads to the end of the connection, a clean one or not, and gives everything that came on it.

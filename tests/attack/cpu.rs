@@ -145,14 +145,14 @@ mod around_a_request {
     fn a_start_function_ends_at_its_cpu_time_and_its_deadline() {
         let component = Handmade { fields: format!("{WORK} (start $work)"), ..Handmade::default() };
         assert_ends_at_its_limit(&component, LIMIT, "cpu_time");
-        assert_ends_at_its_limit(&component, "limits.wall_ms_max = 200", "deadline");
+        assert_ends_at_its_limit(&component, "limits.wall_ms_max = 20", "deadline");
     }
 
     #[test]
     fn an_allocation_for_the_host_ends_at_its_cpu_time_and_its_deadline() {
         let component = Handmade { in_realloc: "(call $work)".into(), ..working() };
         assert_ends_at_its_limit(&component, LIMIT, "cpu_time");
-        assert_ends_at_its_limit(&component, "limits.wall_ms_max = 200", "deadline");
+        assert_ends_at_its_limit(&component, "limits.wall_ms_max = 20", "deadline");
     }
 
     #[test]

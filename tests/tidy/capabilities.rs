@@ -49,7 +49,7 @@ fn places(tree: &Tree, names: &[String], files: &[(&str, &str)]) -> Vec<Offence>
                 offences.push(Offence::new(&file, 1, format!("capability `{name}` lacks {what}: add this file")));
             }
         }
-        if docs::sections(tree).iter().all(|section| section.name != *name) {
+        if !docs::sections(tree).contains(name) {
             offences.push(Offence::new(docs::POLICIES, 1, format!("capability `{name}` lacks its heading `[{name}]`: add it")));
         }
         if docs::policy_sections(tree).iter().all(|section| *section != name.replace('-', "_")) {

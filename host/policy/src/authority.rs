@@ -98,8 +98,12 @@ impl Authority<'_> {
             false => Err(self.policy.missing(capability)),
         };
         let name = chosen.map_or(asked.unwrap_or(DEFAULT_MODEL), ModelName::as_str);
-        // What is not granted and only observed is used by the name that was asked for; without one there is nothing to use.
-        let model = chosen.cloned().or_else(|reason| asked.and_then(|asked| asked.parse().ok()).ok_or(reason));
+        let model = match (chosen, self.policy.mode()) {
+            (Ok(model), _) => Ok(model.clone()),
+            (Err(reason), Mode::Enforce) => Err(reason),
+            // What is only observed is used by the name that was asked for; without one there is nothing to use.
+            (Err(reason), Mode::Observe) => asked.and_then(|asked| asked.parse().ok()).ok_or(reason),
+        };
         let model = model.map_err(|reason| self.refuse(action(name), reason))?;
         self.decide(action(name), chosen.map(|_| ()))?;
         let reserved = self.ledger.reserve(cost.input_tokens, cost.output_tokens);

@@ -36,7 +36,7 @@ pub struct Quota {
 impl Default for Quota {
     fn default() -> Self {
         Quota {
-            requests_per_min_max: 60_000,
+            requests_per_min_max: 600_000,
             input_tokens_per_min_max: 1_000_000,
             output_tokens_per_min_max: 100_000,
             device_ms_per_min_max: 60_000,
@@ -133,11 +133,22 @@ impl Bucket {
         change(&mut level.used, max)
     }
 
-    /// Takes an amount if there is room for it; one that is larger than the bucket needs an empty one.
+    /// Takes an amount if there is room for it.
     fn take(&self, amount: u64, now: Instant) -> Result<(), Duration> {
+        self.take_where(amount, amount, now)
+    }
+
+    /// As [`take`](Self::take), but one that is larger than the bucket is taken from an empty one, as a debt.
+    fn take_even_if_larger(&self, amount: u64, now: Instant) -> Result<(), Duration> {
+        let max = self.max.load(Ordering::Relaxed);
+        self.take_where(amount, amount.min(max).max(1), now)
+    }
+
+    /// Takes an amount if there is room for so much.
+    fn take_where(&self, amount: u64, room: u64, now: Instant) -> Result<(), Duration> {
         let wait = self.with(now, |used, max| {
-            let over = *used + (amount as f64).min(max) - max;
-            if over <= 0.0 && (max > 0.0 || amount == 0) {
+            let over = *used + room as f64 - max;
+            if over <= 0.0 {
                 *used += amount as f64;
                 return None;
             }
@@ -275,9 +286,9 @@ impl Ledger {
     /// When a quota is used up.
     pub fn reserve(self: &Arc<Self>, input_tokens: u64, output_tokens: u64) -> Result<Reservation, Exhausted> {
         let now = Instant::now();
-        let device = self.bucket(Resource::DeviceTime).take(0, now);
+        let device = self.bucket(Resource::DeviceTime).take_where(0, 1, now);
         self.unless_observed(Resource::DeviceTime, device, || ())?;
-        let input = self.bucket(Resource::InputTokens).take(input_tokens, now).map(|()| input_tokens);
+        let input = self.bucket(Resource::InputTokens).take_even_if_larger(input_tokens, now).map(|()| input_tokens);
         let input = self.unless_observed(Resource::InputTokens, input, || 0)?;
         let mut reservation = Reservation { ledger: self.clone(), input: AtomicU64::new(input), output: AtomicU64::new(0) };
         if output_tokens > 0 {
@@ -428,14 +439,15 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_larger_than_the_bucket_needs_an_empty_one() {
+    fn an_amount_larger_than_the_bucket_is_refused_or_a_debt_of_an_empty_one() {
         let (bucket, start) = (Bucket::new(60), Instant::now());
-        assert_eq!(bucket.take(600, start), Ok(()));
+        assert!(bucket.take(61, start).is_err());
+        assert_eq!(bucket.take_even_if_larger(600, start), Ok(()));
         assert!(bucket.take(1, start + Duration::from_secs(539)).is_err());
         assert_eq!(bucket.take(1, start + Duration::from_secs(541)), Ok(()));
         let bucket = Bucket::new(60);
         bucket.charge(1, start);
-        assert!(bucket.take(600, start).is_err());
+        assert!(bucket.take_even_if_larger(600, start).is_err());
     }
 
     #[test]

@@ -79,10 +79,9 @@ fn error(code: types::ErrorCode, message: String) -> types::Error {
 fn denied(denial: &Denial, asked: Option<&str>) -> types::Error {
     match denial.retry_after() {
         None => unknown_model(asked.unwrap_or("(default)")),
-        Some(retry_after) => types::Error {
-            retry_after_ms: Some(u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX)),
-            ..over_quota()
-        },
+        Some(retry_after) => {
+            types::Error { retry_after_ms: Some(u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX)), ..over_quota() }
+        }
     }
 }
 

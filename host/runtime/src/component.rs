@@ -125,7 +125,9 @@ pub enum LoadError {
         owner: String,
     },
     /// The code is longer than the server takes.
-    #[error("{file} has {bytes} bytes and `component_bytes_max` is {bytes_max}: make it smaller, or raise the limit in tessera.toml")]
+    #[error(
+        "{file} has {bytes} bytes and `component_bytes_max` is {bytes_max}: make it smaller, or raise the limit in tessera.toml"
+    )]
     TooLong {
         /// The file.
         file: PathBuf,

@@ -12,15 +12,36 @@ use std::time::Duration;
 use policy::Ledger;
 use rustix::time::{ClockId, clock_gettime};
 
-/// When an instance's time was last charged to a request, on the clock of the thread that polls it.
+/// What of an instance's time was not charged to a request yet.
 #[derive(Debug, Default)]
-pub(crate) struct Clock(AtomicU64);
+pub(crate) struct Clock {
+    /// When it was last looked at, on the clock of the thread that polls the instance.
+    since: AtomicU64,
+    /// What earlier polls left, in nanoseconds.
+    left: AtomicU64,
+    /// How long the last poll was, in nanoseconds.
+    poll: AtomicU64,
+}
 
 impl Clock {
-    /// Time since the last look, or since the poll began.
+    /// Time since the last look.
     pub(crate) fn lap(&self) -> Duration {
         let now = thread_ns();
-        Duration::from_nanos(now.saturating_sub(self.0.swap(now, Ordering::Relaxed)))
+        let here = now.saturating_sub(self.since.swap(now, Ordering::Relaxed));
+        Duration::from_nanos(here.saturating_add(self.left.swap(0, Ordering::Relaxed)))
+    }
+
+    /// How long the last poll was.
+    pub(crate) fn last_poll(&self) -> Duration {
+        Duration::from_nanos(self.poll.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self, now: u64) {
+        self.since.store(now, Ordering::Relaxed);
+    }
+
+    fn end(&self, now: u64) {
+        self.left.fetch_add(now.saturating_sub(self.since.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 }
 
@@ -48,9 +69,13 @@ impl<F: Future + Unpin> Future for Timed<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let start = thread_ns();
-        self.clock.0.store(start, Ordering::Relaxed);
+        self.clock.begin(start);
         let polled = pin!(&mut self.future).poll(cx);
-        self.ledger.ran(Duration::from_nanos(thread_ns().saturating_sub(start)));
+        let end = thread_ns();
+        self.clock.end(end);
+        let poll = end.saturating_sub(start);
+        self.clock.poll.store(poll, Ordering::Relaxed);
+        self.ledger.ran(Duration::from_nanos(poll));
         polled
     }
 }

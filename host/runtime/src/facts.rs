@@ -37,7 +37,8 @@ impl Facts for ServerFacts {
     }
 
     fn token(&self, component: &ComponentName, secret: &str) -> String {
-        let digest = Sha256::new().chain_update(self.key).chain_update(component.as_str()).chain_update([0]).chain_update(secret);
+        let digest =
+            Sha256::new().chain_update(self.key).chain_update(component.as_str()).chain_update([0]).chain_update(secret);
         digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -145,10 +145,7 @@ impl Witness for Record<'_> {
             return;
         }
         let (caller, tenant) = (denied.caller, denied.tenant.as_str());
-        match denied.is_enforced {
-            true => tracing::warn!(%request, ?caller, tenant, %component, "{}", denied.explain()),
-            false => tracing::warn!(%request, ?caller, tenant, %component, "observed: {}", denied.explain()),
-        }
+        tracing::warn!(%request, ?caller, tenant, %component, "{}", denied.explain());
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Account, Charge, EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard, RerankJob, Scores, Stats,
-    TokenizeInput,
+    Account, Charge, EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard,
+    RerankJob, Scores, Stats, TokenizeInput,
 };
 use futures::future::BoxFuture;
 use policy::{Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};

@@ -6,14 +6,16 @@
 
 mod gate;
 mod guest;
+mod lane;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{AbortHandle, AbortRegistration, Abortable};
+use futures::future::{AbortHandle, AbortRegistration, Abortable, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use gate::{Gate, Inside};
+pub(crate) use lane::SlowLane;
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,7 +24,7 @@ use wasmtime::component::Accessor;
 
 use crate::call::Call;
 use crate::component::{Component, Reuse};
-use crate::cpu::Timed;
+use crate::cpu::{Clock, Timed};
 use crate::governance::Rights;
 use crate::http::body::{GuestBody, RequestBody};
 use crate::sandbox::Ctx;
@@ -290,14 +292,16 @@ fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) ->
     let load = Load { deadlines: [starter.deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
     let (abort, registration) = AbortHandle::new_pair();
     let slot = Arc::new(Slot { tenant: starter.tenant.clone(), rights, work, load: Mutex::new(load), abort });
-    let life = live(component.clone(), slot.clone(), incoming, starter.clone());
+    let clock = Arc::<Clock>::default();
+    let life = live(component.clone(), slot.clone(), incoming, starter.clone(), clock.clone());
     if component.is_blocking {
         if !start_blocking(component, life, registration) {
             slot.close();
             starter.verdict.get_or_init(|| Fault::Busy); // the first one counts
         }
     } else {
-        tokio::spawn(Abortable::new(life, registration));
+        let life = Abortable::new(life, registration).map(|_| ()); // aborted is an end, too
+        component.sandbox.slow.run(life, clock);
     }
     slot
 }
@@ -326,10 +330,11 @@ async fn live(
     slot: Arc<Slot>,
     mut incoming: mpsc::UnboundedReceiver<Work>,
     starter: Arc<Call>,
+    clock: Arc<Clock>,
 ) {
     let reuse = component.instances.reuse;
-    let mut store = component.sandbox.store(&component.governance, &slot.rights, starter);
-    let (stderr, clock) = (store.data().stderr.clone(), store.data().clock.clone());
+    let mut store = component.sandbox.store(&component.governance, &slot.rights, starter, &clock);
+    let stderr = store.data().stderr.clone();
     let life = async {
         let guest = guest::instantiate(&component.pre, &mut store).await?;
         let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;

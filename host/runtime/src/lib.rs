@@ -27,5 +27,5 @@ mod telemetry;
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{ConfigError, ServerConfig};
 pub use http::server::{Server, ServerError};
-pub use sandbox::compile_component;
 pub use inference::{Inference, InferenceError};
+pub use sandbox::compile_component;

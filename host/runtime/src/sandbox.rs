@@ -8,7 +8,8 @@ use policy::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{
-    AsContextMut, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store, StoreContextMut, UpdateDeadline,
+    AsContextMut, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store, StoreContextMut,
+    UpdateDeadline,
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -20,6 +21,7 @@ use crate::config::ServerConfig;
 use crate::cpu::Clock;
 use crate::governance::{Governance, Rights};
 use crate::inference::Inference;
+use crate::instance::SlowLane;
 use crate::stderr::Tail;
 use crate::telemetry::Metrics;
 
@@ -33,6 +35,9 @@ const TABLES_MAX: u32 = 16;
 const HOST_STACK_BYTES: usize = 1536 << 10;
 /// Memory that a compiler in a process of its own may take.
 const COMPILER_BYTES_MAX: u64 = 4 << 30;
+/// The part of an epoch that an instance may run at once before it counts as one that computes: whoever runs through an epoch
+/// is interrupted in its middle.
+const EPOCH_PART: f64 = 0.4;
 /// Random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
@@ -44,6 +49,8 @@ pub(crate) struct Sandbox {
     pub(crate) metrics: Arc<Metrics>,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
+    /// Threads for instances that compute.
+    pub(crate) slow: SlowLane,
 }
 
 impl Sandbox {
@@ -65,11 +72,18 @@ impl Sandbox {
         capability::link(&mut linker)?;
         tick(&engine, Duration::from_millis(config.epoch_ms));
         let blocking = Arc::new(Semaphore::new(config.blocking_instances_max));
-        Ok(Sandbox { engine, linker, inference, metrics, blocking })
+        let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
+        Ok(Sandbox { engine, linker, inference, metrics, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.
-    pub(crate) fn store(self: &Arc<Self>, governance: &Arc<Governance>, rights: &Rights, starter: Arc<Call>) -> Store<Ctx> {
+    pub(crate) fn store(
+        self: &Arc<Self>,
+        governance: &Arc<Governance>,
+        rights: &Rights,
+        starter: Arc<Call>,
+        clock: &Arc<Clock>,
+    ) -> Store<Ctx> {
         let limits = rights.policy.limits();
         let stderr = Tail::default();
         let mut table = ResourceTable::new();
@@ -84,7 +98,7 @@ impl Sandbox {
             starter,
             sandbox: self.clone(),
             governance: governance.clone(),
-            clock: Arc::default(),
+            clock: clock.clone(),
             growth: Growth::new(limits),
             table,
             wasi: wasi.build(),

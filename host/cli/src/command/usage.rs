@@ -48,7 +48,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let address = args.listen.unwrap_or(config.listen);
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).build().into();
     let url = format!("http://{address}/admin/usage");
-    let asked = agent.get(&url).call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR"))?;
+    let asked =
+        agent.get(&url).call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR"))?;
     let report: Value = asked.into_body().read_json().with_context(|| format!("{url} gave no usage"))?;
     let mut out = std::io::stdout();
     if args.json {
@@ -66,7 +67,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 /// Columns as wide as they need; names to the left, numbers to the right.
 fn print(out: &mut impl Write, rows: Vec<Vec<String>>) -> anyhow::Result<()> {
-    let widths: Vec<usize> = (0..=COLUMNS.len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> =
+        (0..=COLUMNS.len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     for row in rows {
         let cells = row.iter().zip(&widths).enumerate();
         let cells = cells.map(|(column, (cell, &width))| match column {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Request};
 use http_body_util::BodyExt;
-use wasmtime::component::{Access, Accessor, HasSelf};
 use wasmtime::AsContextMut;
+use wasmtime::component::{Access, Accessor, HasSelf};
 
 use crate::bindings::tessera::handler::types as handler;
 use crate::bindings::tessera::http::client::{self, Error, ErrorCode, Host, HostWithStore, Response};
@@ -29,12 +29,8 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         let call = host.with(|mut store| call::current(store.as_context_mut()));
         let call = call.ok_or_else(|| error(ErrorCode::Denied, "a request can be sent only while one is served"))?;
         let timeout = request.timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let terms = Terms {
-            redirects_max: request.redirects_max,
-            connect_max: None,
-            deadline: call.deadline,
-            gone: call.gone.clone(),
-        };
+        let terms =
+            Terms { redirects_max: request.redirects_max, connect_max: None, deadline: call.deadline, gone: call.gone.clone() };
         let request = host.with(|mut store| outgoing(&mut store, request))?;
         let rights = call.governance.rights();
         let head = tokio::time::timeout(timeout.unwrap_or(Duration::MAX), send(call, rights, request, terms));

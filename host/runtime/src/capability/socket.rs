@@ -36,20 +36,14 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         },
     )?;
     let mut types = linker.instance(&format!("wasi:sockets/types@{P3}"))?;
-    types.func_wrap(
-        "[static]tcp-socket.create",
-        |store: StoreContextMut<'_, Ctx>, (_,): (p3::types::IpAddressFamily,)| {
-            refuse(store, "tcp");
-            Ok((Err::<Resource<p3::types::TcpSocket>, _>(p3::types::ErrorCode::AccessDenied),))
-        },
-    )?;
-    types.func_wrap(
-        "[static]udp-socket.create",
-        |store: StoreContextMut<'_, Ctx>, (_,): (p3::types::IpAddressFamily,)| {
-            refuse(store, "udp");
-            Ok((Err::<Resource<p3::types::UdpSocket>, _>(p3::types::ErrorCode::AccessDenied),))
-        },
-    )?;
+    types.func_wrap("[static]tcp-socket.create", |store: StoreContextMut<'_, Ctx>, (_,): (p3::types::IpAddressFamily,)| {
+        refuse(store, "tcp");
+        Ok((Err::<Resource<p3::types::TcpSocket>, _>(p3::types::ErrorCode::AccessDenied),))
+    })?;
+    types.func_wrap("[static]udp-socket.create", |store: StoreContextMut<'_, Ctx>, (_,): (p3::types::IpAddressFamily,)| {
+        refuse(store, "udp");
+        Ok((Err::<Resource<p3::types::UdpSocket>, _>(p3::types::ErrorCode::AccessDenied),))
+    })?;
     linker.instance(&format!("wasi:sockets/ip-name-lookup@{P3}"))?.func_wrap_concurrent(
         "resolve-addresses",
         |accessor: &Accessor<Ctx>, (name,): (String,)| {

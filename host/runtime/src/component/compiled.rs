@@ -176,7 +176,8 @@ mod tests {
     fn a_compiler_that_takes_too_long_is_killed_and_one_that_fails_says_why() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = file(folder.path(), &EMPTY);
-        let error = |script| load(&Engine::default(), &file, &config(folder.path(), Some(script))).map(drop).expect_err("fails");
+        let error =
+            |script| load(&Engine::default(), &file, &config(folder.path(), Some(script))).map(drop).expect_err("fails");
         assert!(matches!(error("exec sleep 100"), LoadError::CompileTime { ms: 300 }));
         assert!(error("cat > /dev/null; echo it is wrong >&2; exit 1").to_string().contains("it is wrong"));
         assert!(error("cat > /dev/null; kill -9 $$").to_string().contains("too much memory"));

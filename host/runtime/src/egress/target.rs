@@ -33,6 +33,10 @@ pub(crate) fn parse(text: &str) -> Result<Url, EgressError> {
     if text.len() > HEAD_BYTES_MAX {
         return Err(TOO_LONG);
     }
+    // A URL's reader would leave these out in silence.
+    if text.contains(|character: char| character.is_control()) {
+        return Err(EgressError::Invalid("the URL holds a control character"));
+    }
     let mut url = Url::parse(text).map_err(|_| EgressError::Invalid("the URL is malformed"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(EgressError::Invalid("the URL's scheme is neither http nor https"));

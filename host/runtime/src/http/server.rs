@@ -114,7 +114,8 @@ impl Server {
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
         let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let shared = Arc::new(Shared { config, inference, registry, sandbox, facts, metrics, started, requests: AtomicU64::new(0) });
+        let shared =
+            Arc::new(Shared { config, inference, registry, sandbox, facts, metrics, started, requests: AtomicU64::new(0) });
         Ok(Server { shared, listener, address })
     }
 

@@ -1,7 +1,8 @@
 //! Reaches for what is outside and shows what came back, codes included, so that tests see what a guest sees. Requests and
-//! secrets go by our SDK; files, the environment and the network by Rust's std, as in any program.
+//! secrets go by our SDK; files, the environment and the network by Rust's std, as in any program, or by WASI itself.
 
 mod fs;
+mod wasi;
 
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tessera_sdk::http::{self, ErrorCode};
-use tessera_sdk::{Error, IntoResponse, Json, Path, Response, Router, secret, service};
+use tessera_sdk::{Error, IntoResponse, Json, Path, Request, Response, Router, secret, service};
 
 service!(router);
 
@@ -18,11 +19,15 @@ fn router() -> Router {
     Router::new()
         .post("/http", send)
         .post("/proxy", proxy)
+        .post("/relay", relay)
         .get("/secret/{name}", async |Path(name): Path| Json(json!({"value": secret::get(&name)})))
         .post("/fs", async |Json(request): Json<fs::Request>| Json(shown(request.run())))
         .get("/env", env)
         .post("/tcp", tcp)
         .post("/lookup", lookup)
+        .post("/wasi/{interface}", async |Path(interface): Path, Json(request): Json<wasi::Request>| {
+            Json(request.run(&interface).await)
+        })
 }
 
 #[derive(Deserialize)]
@@ -82,6 +87,15 @@ async fn answer(request: Send) -> Result<Value, http::Error> {
 /// Sends the other host's body on as it comes, under its status.
 async fn proxy(Json(request): Json<Send>) -> Response {
     match request.send().await {
+        Ok(response) => Response::passing(response.status(), "application/octet-stream", response.into_body()),
+        Err(error) => refused(&error),
+    }
+}
+
+/// Sends the request's own body on to `?url=URL` as it comes, and the other host's back.
+async fn relay(mut request: Request) -> Response {
+    let url = request.query("url").unwrap_or_default();
+    match http::post(url).body(request.take_body()).send().await {
         Ok(response) => Response::passing(response.status(), "application/octet-stream", response.into_body()),
         Err(error) => refused(&error),
     }

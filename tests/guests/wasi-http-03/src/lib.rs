@@ -9,12 +9,12 @@ wasip3::http::service::export!(Guest);
 struct Guest;
 
 impl wasip3::exports::http::handler::Guest for Guest {
-    /// Sends a POSTed body back as it comes; asks another host at `/outgoing?url=URL`, with the URL as it is; greets otherwise.
+    /// Asks another host at `/outgoing?url=URL`, with the URL as it is; else sends a POSTed body back as it comes, and greets.
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
         match (request.get_method(), target.split_once("/outgoing?url=")) {
+            (_, Some((_, url))) => Ok(ask(url, request).await),
             (Method::Post, _) => Ok(echo(request)),
-            (_, Some((_, url))) => Ok(ask(url).await),
             _ => Ok(text(200, "hello from wasi:http 0.3")),
         }
     }
@@ -28,16 +28,17 @@ fn echo(request: Request) -> Response {
     response
 }
 
-/// The other host's status and body; or 502 with the error code's name.
-async fn ask(url: &str) -> Response {
-    let Ok(request) = get(url) else { return text(502, "the URL is refused") };
+/// The other host's status and body; or 502 with the error code's name. It is asked by the same method, with the same body, and
+/// with the variable `AUTHORIZATION`, if there is one, as a header.
+async fn ask(url: &str, request: Request) -> Response {
+    let Ok(request) = outgoing(url, request) else { return text(502, "the URL is refused") };
     match client::send(request).await {
         Ok(response) => passed(response),
         Err(code) => text(502, &format!("{code:?}")),
     }
 }
 
-fn get(url: &str) -> Result<Request, ()> {
+fn outgoing(url: &str, request: Request) -> Result<Request, ()> {
     let (scheme, rest) = url.split_once("://").ok_or(())?;
     let scheme = match scheme {
         "http" => Scheme::Http,
@@ -45,13 +46,21 @@ fn get(url: &str) -> Result<Request, ()> {
         other => Scheme::Other(other.to_owned()),
     };
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let (end, trailers) = wit_future::new(|| Ok(None));
-    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
-    drop(end);
-    request.set_scheme(Some(&scheme))?;
-    request.set_authority(Some(authority))?;
-    request.set_path_with_query(Some(path))?;
-    Ok(request)
+    let headers = Fields::new();
+    if let Ok(authorization) = std::env::var("AUTHORIZATION") {
+        headers.append("authorization", authorization.as_bytes()).map_err(|_| ())?;
+    }
+    let method = request.get_method();
+    let (sent, received) = wit_future::new(|| Ok(()));
+    let (body, trailers) = Request::consume_body(request, received);
+    drop(sent);
+    let body = matches!(method, Method::Post).then_some(body);
+    let (asked, _sent) = Request::new(headers, body, trailers, None);
+    asked.set_method(&method)?;
+    asked.set_scheme(Some(&scheme))?;
+    asked.set_authority(Some(authority))?;
+    asked.set_path_with_query(Some(path))?;
+    Ok(asked)
 }
 
 fn passed(answer: Response) -> Response {

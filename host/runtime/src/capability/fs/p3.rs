@@ -36,8 +36,7 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     types.resource("descriptor", ResourceType::host::<Descriptor>(), drop_descriptor)?;
     types.func_wrap_concurrent(
         "[method]descriptor.open-at",
-        |accessor: &Accessor<Ctx>,
-         (fd, follow, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags)| {
+        |accessor: &Accessor<Ctx>, (fd, follow, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags)| {
             Box::pin(async move {
                 let wish = [(fd.rep(), path.as_str(), intent(open, flags))];
                 let Some(known) = accessor.with(|mut store| granted(store.as_context_mut(), &wish)) else {

@@ -11,14 +11,19 @@ use crate::bindings::tessera::inference::types::{Error, ErrorCode};
 /// Tokens with a bias.
 const LOGIT_BIASES_MAX: usize = 1024;
 
-/// What a generation costs at the most, about: the engine counts what it does cost.
+/// Tokens that are set aside for a generation; those beyond are taken from the quota as they come.
+const TOKENS_RESERVED_MAX: u64 = 256;
+
+/// What a generation will cost, about: the engine counts what it does cost.
 pub(super) fn cost(prompt: &Prompt, options: &Options) -> Cost {
     let input_tokens = match prompt {
         Prompt::Text(text) => Cost::of_text(text.len()).input_tokens,
         Prompt::Tokens(ids) => ids.len() as u64,
-        Prompt::Chat(conversation) => Cost::of_text(conversation.iter().map(|message| message.content.len()).sum()).input_tokens,
+        Prompt::Chat(conversation) => {
+            Cost::of_text(conversation.iter().map(|message| message.content.len()).sum()).input_tokens
+        }
     };
-    Cost { input_tokens, output_tokens: options.tokens_max.map_or(u64::MAX, u64::from) }
+    Cost { input_tokens, output_tokens: options.tokens_max.map_or(TOKENS_RESERVED_MAX, u64::from).min(TOKENS_RESERVED_MAX) }
 }
 
 /// What the engine is asked for; the engine checks what it knows the range of.

@@ -78,9 +78,9 @@ fn explain(error: EgressError) -> Error {
 pub(in crate::capability) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap("handle", handle)?;
-    linker.instance("wasi:http/client@0.3.0")?.func_wrap_concurrent("send", |accessor, (request,)| {
-        Box::pin(async move { Ok((send(accessor, request).await?,)) })
-    })?;
+    linker
+        .instance("wasi:http/client@0.3.0")?
+        .func_wrap_concurrent("send", |accessor, (request,)| Box::pin(async move { Ok((send(accessor, request).await?,)) }))?;
     linker.allow_shadowing(false);
     Ok(())
 }
