@@ -39,6 +39,7 @@ fmt: ## Formats the code
 
 bench: build guests components models ## Prints ratios against peers (`make peers` installs them; 6 GB)
 	$(CARGO_TARGET_DIR)/release/bench
+	$(CARGO_TARGET_DIR)/release/bench-decision
 
 bench-llm: build ## Prints decode and prefill speed against llama.cpp (`make peers` builds it), and what many loads get of a device
 	$(TESSERA) pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct

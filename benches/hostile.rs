@@ -89,7 +89,10 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
         let over = attacked.p99.zip(&alone.p99, |attacked, alone| attacked - alone).median();
         let missed = if ratio > P50_RATIO_MAX || over > TWO_TICKS_US { "  missed" } else { "" };
         let ticks = over / (TWO_TICKS_US / 2.0);
-        writeln!(out, "{name:<24} {p50:>9.0} {p50_alone:>9.0} {ratio:>14.2} {p99:>9.0} {p99_alone:>9.0} {ticks:>22.2}{missed}")?;
+        writeln!(
+            out,
+            "{name:<24} {p50:>9.0} {p50_alone:>9.0} {ratio:>14.2} {p99:>9.0} {p99_alone:>9.0} {ticks:>22.2}{missed}"
+        )?;
     }
     Ok(())
 }

@@ -191,7 +191,7 @@ impl Others {
             ("GET", reading.url("/ok"), None),
             ("GET", reading.url("/ok/below?x=1"), None),
             ("GET", at("localhost", "/ok"), None),
-            ("GET", at("LOCALHOST.", "/ok"), None),
+            ("GET", at("LOCALHOST", "/ok"), None),
             ("GET", at("0x7f.1", "/x/../ok"), None),
             ("POST", posting.url("/any/path"), None),
             ("GET", reading.url("/"), listed),
@@ -249,7 +249,9 @@ fn a_name_is_denied_in_the_same_words_as_an_address_when_it_stands_for_one_that_
     let server = start(&named.replace("PORT", &upstream.port().to_string()));
     for way in WAYS {
         let url = upstream.url("/ok").replace("127.0.0.1", "localhost");
-        let by_name = denied_once(&server, (way, "http", "private_address"), || send(&server, way, "GET", &url));
+        let by_name = send(&server, way, "GET", &url);
+        // A name may stand for several addresses, each of which is told.
+        assert!(denials(&server, way, "http", "private_address") > 0, "{way}");
         let by_address = send(&server, way, "GET", &upstream.url("/ok"));
         assert_denied(way, &by_name);
         assert_eq!(by_name.text(), by_address.text());
@@ -322,9 +324,11 @@ fn who_asks_for_no_redirects_gets_them_as_answers_and_wasi_http_always_does() {
     let upstream = Upstream::start();
     let server = start(&granted(upstream.port()));
     for way in WAYS {
-        assert_eq!(send(&server, way, "GET", &upstream.url("/redirect?to=/ok")).status, 302, "{way}");
+        let url = upstream.url("/redirect?to=/ok");
+        let answer = on_a_wire(&server, way, &url, &["content-length: 0", "connection: close"]).read_to_end();
+        assert!(answer.starts_with("HTTP/1.1 302 "), "{way}: {answer}");
     }
-    assert_eq!(asked_of(&upstream), ["GET /redirect?to=/ok"; 3]);
+    assert_eq!(asked_of(&upstream), ["POST /redirect?to=/ok"; 3]);
 }
 
 #[test]
@@ -362,11 +366,10 @@ fn a_redirect_to_what_is_not_granted_is_denied_once_and_nothing_is_sent() {
 fn bytes_beyond_a_minutes_quota_are_not_sent() {
     for way in WAYS {
         let upstream = Upstream::start();
-        let server = start(&format!("{}quota.egress_bytes_per_min_max = 1\n", granted(upstream.port())));
-        // A request that is larger than a minute's worth needs all of it.
+        let server = start(&format!("{}quota.egress_bytes_per_min_max = 80\n", granted(upstream.port())));
         assert_passed(&send(&server, way, "GET", &upstream.url("/ok")));
         let sent = used(&server, way, "egress_bytes");
-        assert!((30..200).contains(&sent), "{way}: {sent} bytes");
+        assert!((40..80).contains(&sent), "{way}: {sent} bytes");
         let reply = denied_once(&server, (way, "http", "quota"), || send(&server, way, "GET", &upstream.url("/ok")));
         match way {
             "outbound" => {
@@ -388,10 +391,10 @@ fn a_body_that_is_longer_than_the_policy_allows_breaks_off() {
     let short = start(&format!("{}http.response_body_bytes_max = 1\n", granted(upstream.port())));
     for way in WAYS {
         assert_passed(&send(&exact, way, "GET", &url));
-        let reply = send(&short, way, "GET", &url);
-        assert!(reply.is_broken || reply.status >= 500, "{way}: {} {:?}", reply.status, reply.text());
-        assert!(!reply.text().contains("ok"), "{way}: {}", reply.text());
+        let answer = on_a_wire(&short, way, &url, &["content-length: 0", "connection: close"]).read_to_end();
+        assert!(!answer.contains("ok") && !answer.ends_with("\r\n0\r\n\r\n"), "{way}: {answer}");
     }
+    assert_eq!(upstream.heads().len(), 2 * WAYS.len());
     assert_eq!(ask(&short, &json!({"url": url}))["error"]["code"], "too-long");
 }
 

@@ -12,10 +12,12 @@ const METADATA_HOSTS: [&str; 4] =
     ["metadata.google.internal", "metadata.goog", "metadata.azure.internal", "instance-data.ec2.internal"];
 
 /// Addresses of metadata services, which hand out credentials of the machine: never reachable, whatever a policy names.
-/// AWS, Google, Azure and most others; AWS over IPv6; Alibaba; Oracle; Azure's wire server.
-const METADATA: [IpAddr; 5] = [
+/// AWS, Google, Azure and most others; over IPv6 AWS, Google and Oracle; Alibaba; Oracle; Azure's wire server.
+const METADATA: [IpAddr; 7] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -30,6 +32,9 @@ pub(crate) fn is_metadata_host(host: &str) -> bool {
 /// metadata services never.
 pub(crate) fn check(address: IpAddr, private_networks: &[IpNet]) -> Result<(), Reason> {
     let address = embedded(address);
+    if is_translated_locally(address) {
+        return Err(Reason::Metadata); // where it leads is known to the translator alone
+    }
     // All of 169.254/16 and fe80::/10: cloud providers answer on several of them.
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -65,14 +70,20 @@ fn embedded(address: IpAddr) -> IpAddr {
         // ::ffff:a.b.c.d, and the older ::a.b.c.d; `::` and `::1` are themselves.
         [0, 0, 0, 0, 0, 0xffff, high, low] => v4(high, low),
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
-        // NAT64, RFC 6052 and RFC 8215.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => v4(high, low),
+        // SIIT, RFC 7915, and NAT64, RFC 6052.
+        [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         // 6to4.
         [0x2002, high, low, ..] => v4(high, low),
         // Teredo, whose client address is inverted.
         [0x2001, 0, _, _, _, _, high, low] => v4(!high, !low),
         _ => address,
     }
+}
+
+/// Whether an address is of the network for translators within an organisation, RFC 8215. They put an IPv4 address in one of
+/// several places of it.
+fn is_translated_locally(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments()[..3] == [0x64, 0xff9b, 1])
 }
 
 /// Whether an address is one that anybody on the internet can have.
@@ -144,7 +155,6 @@ mod tests {
             "::ffff:127.0.0.1",
             "::10.1.2.3",
             "64:ff9b::a01:203",
-            "64:ff9b:1::a01:203",
             "2002:a01:203::1",
             "2001:0:0:0:0:0:f5fe:fdfc",
             "fec0::1",
@@ -172,6 +182,10 @@ mod tests {
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
             "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00:808:808",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "::ffff:0:a9fe:a9fe",
             "2002:a9fe:a9fe::",
             "2001:0:0:0:0:0:5601:5601",
         ] {

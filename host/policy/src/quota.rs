@@ -63,6 +63,9 @@ pub enum Resource {
     Log,
 }
 
+/// Lines about denials that the host writes of one component in a minute.
+const DENIALS_PER_MIN_MAX: u64 = 120;
+
 /// All of them, in the order of their numbers.
 const RESOURCES: [Resource; 6] =
     [Resource::Requests, Resource::InputTokens, Resource::OutputTokens, Resource::DeviceTime, Resource::Egress, Resource::Log];
@@ -214,6 +217,8 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Ledger {
     buckets: [Bucket; RESOURCES.len()],
+    /// Lines about denials.
+    lines: Bucket,
     device_bytes: AtomicU64,
     device_bytes_max: AtomicU64,
     cpu_ns: AtomicU64,
@@ -227,6 +232,7 @@ impl Default for Ledger {
         let (quota, log) = (Quota::default(), crate::LogGrant::default());
         Ledger {
             buckets: RESOURCES.map(|resource| Bucket::new(resource.max(&quota, log.bytes_per_min_max))),
+            lines: Bucket::new(DENIALS_PER_MIN_MAX),
             device_bytes: AtomicU64::new(0),
             device_bytes_max: AtomicU64::new(quota.device_bytes_max),
             cpu_ns: AtomicU64::new(0),
@@ -285,6 +291,9 @@ impl Ledger {
     /// # Errors
     /// When a quota is used up.
     pub fn reserve(self: &Arc<Self>, input_tokens: u64, output_tokens: u64) -> Result<Reservation, Exhausted> {
+        if input_tokens == 0 && output_tokens == 0 {
+            return Ok(Reservation::empty(self)); // it uses no device
+        }
         let now = Instant::now();
         let device = self.bucket(Resource::DeviceTime).take_where(0, 1, now);
         self.unless_observed(Resource::DeviceTime, device, || ())?;
@@ -318,6 +327,11 @@ impl Ledger {
         self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Whether one more line about a denial may be written to the host's log. The component can't use these up otherwise.
+    pub fn takes_a_line(&self) -> bool {
+        self.lines.take(1, Instant::now()).is_ok()
+    }
+
     /// Counts a denial, or what would be one if the mode were not `observe`.
     pub(crate) fn denied(&self, is_enforced: bool) {
         let counter = if is_enforced { &self.denied } else { &self.would_deny };
@@ -336,7 +350,10 @@ impl Ledger {
             log_bytes: total(Resource::Log),
             cpu_ns: self.cpu_ns.load(Ordering::Relaxed),
             device_bytes: self.device_bytes.load(Ordering::Relaxed),
-            over_quota: self.buckets.iter().map(|bucket| bucket.refused.load(Ordering::Relaxed)).sum(),
+            over_quota: self.buckets[..=Resource::Log as usize]
+                .iter()
+                .map(|bucket| bucket.refused.load(Ordering::Relaxed))
+                .sum(),
             denied: self.denied.load(Ordering::Relaxed),
             would_deny: self.would_deny.load(Ordering::Relaxed),
         }
@@ -350,7 +367,8 @@ impl Ledger {
         instead: impl FnOnce() -> T,
     ) -> Result<T, Exhausted> {
         match taken {
-            Err(_) if !self.is_enforced.load(Ordering::Relaxed) => Ok(instead()),
+            // The host's log is the host's: no mode lets a component fill it.
+            Err(_) if !self.is_enforced.load(Ordering::Relaxed) && resource != Resource::Log => Ok(instead()),
             taken => taken.map_err(|retry_after| Exhausted { resource, retry_after }),
         }
     }

@@ -90,6 +90,11 @@ impl Rules {
         files.retain(|file| file.extension().is_some_and(|extension| extension == "cedar") && !is_hidden(file));
         files.sort();
         let text = |file: &Path| std::fs::read_to_string(file).map_err(|cause| unreadable(file, cause));
+        // Half of a save is an empty file, and would lift all its rules.
+        let text = |file: &Path| match text(file)? {
+            text if text.is_empty() => Err(unreadable(file, std::io::Error::other("it is empty: write rules, or delete it"))),
+            text => Ok(text),
+        };
         let texts = files.iter().map(|file| Ok((file.display().to_string(), text(file)?)));
         Rules::parse(texts.collect::<Result<Vec<_>, _>>()?.iter().map(|(file, text)| (file.as_str(), text.as_str())))
     }
@@ -154,11 +159,17 @@ mod tests {
     const RULE: &str = "forbid (principal, action, resource);\n";
 
     #[test]
+    fn an_empty_file_is_half_of_a_save_and_lifts_no_rules() {
+        let folder = Folder::new("empty", &[("a.cedar", "")]);
+        assert!(Rules::read(&folder.0).expect_err("refused").to_string().contains("it is empty"));
+    }
+
+    #[test]
     fn files_are_read_in_order_of_name_and_only_those_that_are_rules() {
         let files = [
             ("b.cedar", "// second\n@id(\"b\")\nforbid (principal, action, resource);"),
             ("a.cedar", RULE),
-            ("c.cedar", ""),
+            ("c.cedar", "// none\n"),
             (".hidden.cedar", "not Cedar"),
             ("a.cedar~", "not Cedar"),
             ("chat.toml", "schema = 1"),

@@ -1,6 +1,8 @@
 //! What policies are held against: this server's device, models and secrets.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use policy::{ComponentName, Facts, ModelName, SecretSource};
 use sha2::{Digest, Sha256};
@@ -11,6 +13,8 @@ use crate::config::ServerConfig;
 pub(crate) struct ServerFacts {
     device: String,
     models: PathBuf,
+    /// Digests of models, as they were when a policy first asked: those of the files that the engine has loaded.
+    digests: Mutex<HashMap<ModelName, Option<String>>>,
     /// Random, and known to this process alone: it makes placeholders that nobody can guess.
     key: [u8; 32],
 }
@@ -19,7 +23,7 @@ impl ServerFacts {
     pub(crate) fn new(config: &ServerConfig) -> std::io::Result<ServerFacts> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        Ok(ServerFacts { device: config.device.clone(), models: config.models.clone(), key })
+        Ok(ServerFacts { device: config.device.clone(), models: config.models.clone(), digests: Mutex::default(), key })
     }
 }
 
@@ -29,7 +33,9 @@ impl Facts for ServerFacts {
     }
 
     fn model_digest(&self, model: &ModelName) -> Option<String> {
-        engine::digest(&self.models.join(model.as_str())).ok()
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || engine::digest(&self.models.join(model.as_str())).ok();
+        digests.entry(model.clone()).or_insert_with(read).clone()
     }
 
     fn secret(&self, source: &SecretSource) -> Option<String> {

@@ -1,16 +1,14 @@
 //! A component's rights and what it has used: its policy as it is now, and the book. Shared by all its instances and calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Resource, Snapshot, Tenant, Witness};
+use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Snapshot, Tenant, Witness};
 
 use crate::call::Call;
 use crate::egress::{self, Egress};
 use crate::telemetry::Metrics;
-
-/// Bytes of the longest line about a denial, about: they are taken from what the component may log.
-const DENIAL_BYTES: u64 = 512;
 
 /// What may be done under the policy that is now, and with what connections.
 pub(crate) struct Rights {
@@ -27,6 +25,8 @@ pub(crate) struct Governance {
     /// What it has used.
     pub(crate) ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
+    /// Denials that were not written to the log since the last that was.
+    unseen: AtomicU64,
 }
 
 impl Governance {
@@ -36,6 +36,7 @@ impl Governance {
             ledger: metrics.ledgers().of(policy.component().as_str()),
             rights: ArcSwap::from_pointee(Rights::new(policy)),
             metrics: metrics.clone(),
+            unseen: AtomicU64::new(0),
         };
         governance.apply();
         governance
@@ -129,8 +130,8 @@ impl Asker<'static> {
     }
 }
 
-/// Writes denials down: counted always, in the log as long as the component may log. A guest that asks again and again doesn't
-/// fill the log.
+/// Writes denials down: counted always, in the log up to so many in a minute. A guest that asks again and again doesn't fill the log,
+/// and no line of its own makes one of these go missing.
 struct Record<'a> {
     governance: &'a Governance,
     request: &'a str,
@@ -141,8 +142,13 @@ impl Witness for Record<'_> {
         let Record { governance, request } = *self;
         let component = denied.policy.component();
         governance.metrics.denied(component.as_str(), denied.action.capability(), reason(denied.reason), denied.is_enforced);
-        if governance.ledger.take(Resource::Log, DENIAL_BYTES).is_err() {
+        if !governance.ledger.takes_a_line() {
+            governance.unseen.fetch_add(1, Ordering::Relaxed);
             return;
+        }
+        let unseen = governance.unseen.swap(0, Ordering::Relaxed);
+        if unseen > 0 {
+            tracing::warn!(%component, "{unseen} denials before this one are not shown; all are in the metric tessera_denials");
         }
         let (caller, tenant) = (denied.caller, denied.tenant.as_str());
         tracing::warn!(%request, ?caller, tenant, %component, "{}", denied.explain());

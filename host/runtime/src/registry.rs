@@ -72,7 +72,12 @@ impl Registry {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let known = before.components.get(&name).cloned();
             let loaded = match known {
-                Some(component) => component.govern(policies, facts).map(|()| component),
+                Some(component) => {
+                    if let Err(error) = component.govern(policies, facts) {
+                        tracing::error!("component `{name}` keeps the policy that it had: {error}");
+                    }
+                    Ok(component)
+                }
                 None => Component::load(&folder, policies, facts, config, sandbox).map(Arc::new),
             };
             if let Err(error) = loaded.and_then(|component| registry.add(component)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use policy::Policies;
 use tokio::sync::mpsc;
 
@@ -16,34 +16,49 @@ const QUIET: Duration = Duration::from_millis(20);
 /// How long a folder that is never quiet can put that off.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Watches the folder of policies and takes each change as it comes, until the server ends.
-///
-/// A folder that is malformed changes nothing: the operator is told, and what held before still holds.
-pub(crate) async fn watch(shared: Arc<Shared>) {
-    let (changed, mut changes) = mpsc::channel(1);
-    let folder = shared.config.policies.clone();
-    // Full means that a change waits to be taken already.
-    let tell = move |_| if changed.try_send(()).is_err() {};
-    let watcher = notify::recommended_watcher(tell);
-    let watching = watcher.and_then(|mut watcher| {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    let _watcher = match watching {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            let folder = shared.config.policies.display();
-            return tracing::warn!(%folder, %error, "policies are not watched: changes count after a restart");
-        }
-    };
-    while changes.recv().await.is_some() {
-        let settled = async { while tokio::time::timeout(QUIET, changes.recv()).await.is_ok() {} };
-        drop(tokio::time::timeout(PATIENCE, settled).await); // settled or not
-        let shared = shared.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || reload(&shared)).await {
-            tracing::error!(%error, "policies could not be read again");
+/// A watched folder of policies.
+pub(crate) struct Watch {
+    /// Tells of changes for as long as it lives; none where the system can't.
+    _watcher: Option<RecommendedWatcher>,
+    changes: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Watches from now on. Policies are read after this, so that no change is missed.
+    pub(crate) fn start(folder: &Path) -> Watch {
+        let (changed, changes) = mpsc::channel(1);
+        // Full means that a change waits to be taken already.
+        let tell = move |event| if is_change(&event) && changed.try_send(()).is_err() {};
+        let watching = notify::recommended_watcher(tell).and_then(|mut watcher| {
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        let watching = watching.inspect_err(|error| {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "policies are not watched: changes count after a restart");
+        });
+        Watch { _watcher: watching.ok(), changes }
+    }
+
+    /// Takes each change as it comes, until the server ends.
+    ///
+    /// A folder that is malformed changes nothing: the operator is told, and what held before still holds.
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+        let changes = &mut self.changes;
+        while changes.recv().await.is_some() {
+            let settled = async { while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|more| more.is_some()) {} };
+            drop(tokio::time::timeout(PATIENCE, settled).await); // settled or not
+            let shared = shared.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || reload(&shared)).await {
+                tracing::error!(%error, "policies could not be read again");
+            }
         }
     }
+}
+
+/// Whether something is not as it was. To read the folder is no change of it, or each reload would be followed by another.
+fn is_change(event: &notify::Result<Event>) -> bool {
+    event.as_ref().map_or(true, |event| !event.kind.is_access())
 }
 
 /// Reads all policies again, and with them what they kept from loading.
@@ -61,4 +76,38 @@ fn reload(shared: &Shared) {
 
 fn read(folder: &Path) -> Result<Policies, String> {
     Policies::read(folder).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::EventKind;
+    use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
+
+    use super::*;
+
+    #[test]
+    fn to_read_a_folder_is_no_change_of_it() {
+        let is_change = |kind| is_change(&Ok(Event::new(kind)));
+        for access in [AccessKind::Open(AccessMode::Any), AccessKind::Read, AccessKind::Close(AccessMode::Read)] {
+            assert!(!is_change(EventKind::Access(access)));
+        }
+        for kind in [
+            EventKind::Create(CreateKind::File),
+            EventKind::Modify(ModifyKind::Any),
+            EventKind::Remove(RemoveKind::File),
+            EventKind::Other, // events were lost
+        ] {
+            assert!(is_change(kind), "{kind:?}");
+        }
+        assert!(super::is_change(&Err(notify::Error::generic("anything may have changed"))));
+    }
+
+    #[tokio::test]
+    async fn a_change_between_the_start_and_the_first_look_is_not_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watch = Watch::start(folder.path());
+        std::fs::write(folder.path().join("chat.toml"), "schema = 1\n").expect("written");
+        let told = tokio::time::timeout(Duration::from_secs(30), watch.changes.recv()).await;
+        assert_eq!(told, Ok(Some(())));
+    }
 }

@@ -68,7 +68,10 @@ impl Row {
 impl Power {
     /// For a function that takes one path or two: those of what there is in the granted folder, and those that lead out of it.
     fn of_path(interface: &str, function: &str) -> Power {
-        let request = if interface.ends_with("0.2") { "POST /wasi/2" } else { "POST /wasi/3" };
+        let (request, denied) = match interface.ends_with("0.2") {
+            true => ("POST /wasi/2", "not-permitted"),
+            false => ("POST /wasi/3", "NotPermitted"),
+        };
         let function = function.trim_start_matches("[method]descriptor.");
         let (path, to) = match function {
             "create-directory-at" => ("made", ""),
@@ -83,10 +86,10 @@ impl Power {
         };
         let mut wrong = Vec::new();
         if function != "symlink-at" {
-            wrong.push(attempt("../outside.txt", to, "NotPermitted")); // the first path of that is only a text
+            wrong.push(attempt("../outside.txt", to, denied)); // the first path of that is only a text
         }
         if !to.is_empty() {
-            wrong.push(attempt(path, "../planted", "NotPermitted"));
+            wrong.push(attempt(path, "../planted", denied));
         }
         let ungranted = attempt(path, to, "no folder is granted");
         Power { guest: "outbound", ungranted, granted: Some("{\"ok\":\"done\"}"), wrong }
@@ -265,11 +268,11 @@ pub(super) static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| vec![
 
     // Sockets, which nobody gets.
     row("wasi:sockets/tcp-create-socket@0.2", &["create-tcp-socket"],
-        refused("outbound", request("POST /wasi/2", r#"{"function": "create-tcp-socket"}"#, "AccessDenied"))),
+        refused("outbound", request("POST /wasi/2", r#"{"function": "create-tcp-socket"}"#, "access-denied"))),
     row("wasi:sockets/udp-create-socket@0.2", &["create-udp-socket"],
-        refused("outbound", request("POST /wasi/2", r#"{"function": "create-udp-socket"}"#, "AccessDenied"))),
+        refused("outbound", request("POST /wasi/2", r#"{"function": "create-udp-socket"}"#, "access-denied"))),
     row("wasi:sockets/ip-name-lookup@0.2", &["resolve-addresses"],
-        refused("outbound", request("POST /wasi/2", r#"{"function": "resolve-addresses", "path": "localhost"}"#, "AccessDenied"))),
+        refused("outbound", request("POST /wasi/2", r#"{"function": "resolve-addresses", "path": "localhost"}"#, "access-denied"))),
     row("wasi:sockets/types@0.3", &["[static]tcp-socket.create"],
         refused("outbound", request("POST /wasi/3", r#"{"function": "tcp-socket.create"}"#, "AccessDenied"))),
     row("wasi:sockets/types@0.3", &["[static]udp-socket.create"],

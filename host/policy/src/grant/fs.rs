@@ -1,6 +1,6 @@
 //! `[fs]`: folders of the host that a component sees by `wasi:filesystem`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(super) const LINES: &str = "[fs]\nallow = [{ host = \"/srv/data\", guest = \
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FsGrant {
-    /// Folders. Of several that hold a path the innermost decides.
+    /// Folders. Of several that hold a path the innermost decides; those that lie in each other on the host have the same access.
     pub allow: Vec<Folder>,
 }
 
@@ -23,7 +23,7 @@ pub struct FsGrant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folder {
-    /// Where it is on the host; relative to where the server runs.
+    /// Where it is on the host; relative to where the server runs. No part of it may be a symbolic link.
     pub host: PathBuf,
     /// What the component calls it: an absolute path.
     pub guest: String,
@@ -64,6 +64,17 @@ impl Authority<'_> {
         self.decide(Action::Write(path), writable)
     }
 
+    /// Whether the component may make a symbolic link at a path, as it knows it. Where rules speak of files it may not: a rule sees
+    /// a path as it is written, and a link would lead past it.
+    ///
+    /// # Errors
+    /// A [`Denial`].
+    pub fn link_file(&self, path: &str) -> Result<(), Denial> {
+        self.write_file(path)?;
+        let rule = self.policy.rules().first_of_files();
+        self.decide(Action::Write(path), rule.map_or(Ok(()), |rule| Err(Reason::Forbidden(rule))))
+    }
+
     /// Refuses a path that was granted and led out of its folder all the same, as by a symbolic link, and tells of it.
     pub fn left_folder(&self, path: &str) -> Denial {
         self.refuse(Action::Read(path), Reason::NotListed)
@@ -79,13 +90,23 @@ impl FsGrant {
     /// Checks what types can't say.
     pub(crate) fn check(&self) -> Result<(), String> {
         let is_absolute = |guest: &str| guest.starts_with('/') && guest.split('/').all(|part| part != ".." && part != ".");
-        for (index, Folder { guest, .. }) in self.allow.iter().enumerate() {
+        for (index, Folder { host, guest, access }) in self.allow.iter().enumerate() {
             if !is_absolute(guest) {
                 return Err(format!("`[fs] allow`: the guest path `{guest}` must begin with `/` and hold no `..`"));
             }
             let is_same = |other: &Folder| other.guest.trim_end_matches('/') == guest.trim_end_matches('/');
             if self.allow.iter().take(index).any(is_same) {
                 return Err(format!("`[fs] allow`: the guest path `{guest}` is there twice"));
+            }
+            let place = |host: &Path| std::path::absolute(host).unwrap_or_else(|_| host.into());
+            let overlaps = |other: &&Folder| {
+                let (one, other) = (place(host), place(&other.host));
+                one.starts_with(&other) || other.starts_with(&one)
+            };
+            // Inside its own folders a component can move and link what lies in two of them.
+            if let Some(other) = self.allow.iter().take(index).filter(overlaps).find(|other| other.access != *access) {
+                let (host, other) = (host.display(), other.host.display());
+                return Err(format!("`[fs] allow`: `{host}` and `{other}` lie in each other and must have the same access"));
             }
         }
         Ok(())

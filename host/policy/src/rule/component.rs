@@ -15,6 +15,13 @@ use crate::action::Action;
 use crate::authority::Authority;
 use crate::{Caller, ComponentName};
 
+/// What has to be left of the stack for rules to be evaluated, and what they get elsewhere where that is not left, in bytes.
+///
+/// Cedar gives an evaluation up, and a rule that is given up forbids, where it finds the stack used up. It looks for the end of
+/// the thread's own stack; guests, and what they call, run on others.
+const STACK_BYTES_MIN: usize = 128 << 10;
+const STACK_BYTES: usize = 1 << 20;
+
 /// The rules that concern one component, by action. Where there are none, asking costs one look into the table.
 #[derive(Debug, Default)]
 pub(crate) struct ComponentRules([Option<Box<ActionRules>>; Action::NAMES.len()]);
@@ -69,6 +76,14 @@ fn index(action: &Action<'_>) -> Option<usize> {
     })
 }
 
+impl ComponentRules {
+    /// A rule that may forbid looking at or changing files, if there is one.
+    pub(crate) fn first_of_files(&self) -> Option<RuleId> {
+        let of = |name| self.0[Action::NAMES.iter().position(|other| *other == name)?].as_ref().map(|rules| rules.first);
+        ["read", "write"].into_iter().filter_map(of).min()
+    }
+}
+
 impl ActionRules {
     /// None where there are no rules.
     fn new(rules: Vec<(RuleId, &Rule)>, component: &ComponentName, action: &str, labels: &[String]) -> Option<ActionRules> {
@@ -94,8 +109,9 @@ impl ActionRules {
     }
 
     fn forbids(&self, action: &Action<'_>, authority: &Authority<'_>) -> Option<RuleId> {
+        let response = stacker::maybe_grow(STACK_BYTES_MIN, STACK_BYTES, || self.response(action, authority));
         // What can't be asked is forbidden, by the first that would have been.
-        let Some(response) = self.response(action, authority) else { return Some(self.first) };
+        let Some(response) = response else { return Some(self.first) };
         let diagnostics = response.diagnostics();
         // A rule that fails, as by an overflow, would be left out by Cedar; here it forbids.
         let failed = diagnostics.errors().map(|AuthorizationError::PolicyEvaluationError(error)| error.policy_id());

@@ -5,8 +5,11 @@ mod p2;
 mod p3;
 
 use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use policy::{Access, Authority, Snapshot};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
@@ -20,17 +23,27 @@ use crate::sandbox::Ctx;
 type Fd = Resource<Descriptor>;
 
 /// Shows an instance the folders of its policy. One that can't be opened is left out, and the operator is told.
+///
+/// No part of a folder's path may be a symbolic link: who can write above it could turn it to another place.
 pub(crate) fn preopen(policy: &Snapshot, wasi: &mut WasiCtxBuilder) {
     for folder in policy.grants().fs.iter().flat_map(|fs| &fs.allow) {
         let perms = match folder.access {
             Access::Read => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
         };
-        if let Err(error) = wasi.preopened_dir(&folder.host, &folder.guest, perms) {
-            let host = folder.host.display();
-            tracing::warn!(component = %policy.component(), %host, error = format!("{error:#}"), "a granted folder can't be opened");
+        if let Err(error) = open(&folder.host).map_err(Into::into).and_then(|opened| {
+            let opened = format!("/proc/self/fd/{}", opened.as_raw_fd());
+            wasi.preopened_dir(opened, &folder.guest, perms).map(|_| ())
+        }) {
+            let (component, host, error) = (policy.component(), folder.host.display(), format!("{error:#}"));
+            tracing::warn!(%component, %host, error, "a granted folder can't be opened; no part of its path may be a link");
         }
     }
+}
+
+fn open(folder: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
 }
 
 /// What a guest's descriptors are called, by handle: paths as the guest knows them.
@@ -58,6 +71,10 @@ impl Paths {
 enum Intent {
     Read,
     Write,
+    /// Both: opening for both, and giving what is there another name.
+    ReadWrite,
+    /// Making a symbolic link.
+    Link,
 }
 
 /// One path that a function names, below a descriptor.
@@ -71,6 +88,8 @@ fn granted(mut store: StoreContextMut<'_, Ctx>, wishes: &[Wish<'_>]) -> Option<S
         let ask = |authority: Authority<'_>| match intent {
             Intent::Read => authority.read_file(&path),
             Intent::Write => authority.write_file(&path),
+            Intent::ReadWrite => authority.read_file(&path).and_then(|()| authority.write_file(&path)),
+            Intent::Link => authority.link_file(&path),
         };
         call::ask(store.as_context_mut(), ask).ok()?;
     }

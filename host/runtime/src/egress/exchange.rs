@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use policy::{Http, Permit};
+use policy::{Http, Permit, Resource};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use url::Url;
 
@@ -122,6 +122,12 @@ impl Exchange {
         let permit = authority.http(&hop.method, &hop.url, hop.bytes()?)?;
         let mut headers = hop.headers.clone();
         authority.fill_secrets(&permit.action().url, &mut headers)?;
+        // Values may be longer than their placeholders.
+        let before = target::head_bytes(&hop.method, &hop.url, &hop.headers)?;
+        let more = target::head_bytes(&hop.method, &hop.url, &headers)?.saturating_sub(before);
+        if more > 0 {
+            authority.ledger.charge(Resource::Egress, more);
+        }
         Ok((permit, headers))
     }
 

@@ -27,7 +27,7 @@ use crate::config::{ConfigError, ServerConfig};
 use crate::facts::ServerFacts;
 use crate::inference::Inference;
 use crate::registry::Registry;
-use crate::reload;
+use crate::reload::Watch;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
 
@@ -89,6 +89,7 @@ impl Shared {
 /// A server that listens and has loaded its components.
 pub struct Server {
     shared: Arc<Shared>,
+    policies: Watch,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -108,6 +109,7 @@ impl Server {
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config).map_err(ServerError::Random)?;
+        let watch = Watch::start(&config.policies);
         let policies = Policies::read(&config.policies)?;
         let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
         let registry = tokio::task::block_in_place(load)
@@ -116,7 +118,7 @@ impl Server {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let shared =
             Arc::new(Shared { config, inference, registry, sandbox, facts, metrics, started, requests: AtomicU64::new(0) });
-        Ok(Server { shared, listener, address })
+        Ok(Server { shared, policies: watch, listener, address })
     }
 
     /// Where it listens; the port is the real one.
@@ -138,7 +140,7 @@ impl Server {
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let router = host::router(self.shared.clone());
-        let reloads = tokio::spawn(reload::watch(self.shared.clone()));
+        let reloads = tokio::spawn(self.policies.run(self.shared.clone()));
         let first_request = Duration::from_millis(self.shared.config.header_ms_max);
         let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
         let graceful = GracefulShutdown::new();

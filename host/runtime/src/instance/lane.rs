@@ -1,12 +1,12 @@
 //! Two lanes for instances: one for those that soon wait again, and one of low priority for those that compute.
 //!
-//! An instance that runs through a whole epoch at once is moved to the second, for good. So however many compute, a request that
-//! needs a fraction of a millisecond finds a thread, and the system gives that thread a core.
+//! An instance that runs through a whole epoch at once is moved to the second, and back once it has not done so for a while. So
+//! however many compute, a request that needs a fraction of a millisecond finds a thread, and the system gives that thread a core.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -14,16 +14,20 @@ use crate::cpu::Clock;
 
 /// How much nicer than the server's other threads those of the second lane are.
 const NICENESS: i32 = 10;
+/// How long an instance may not have computed to be let back.
+const REFORMED: Duration = Duration::from_secs(1);
 
 /// The threads of the second lane.
 pub(crate) struct SlowLane {
+    /// The runtime that it was made on.
+    quick: Handle,
     runtime: Option<Runtime>,
-    /// The longest poll of an instance that stays in the first lane.
+    /// The longest poll of an instance that does not compute.
     poll_max: Duration,
 }
 
 impl SlowLane {
-    /// As many threads as there are cores.
+    /// As many threads as there are cores, beside the runtime that this is called on.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -35,14 +39,13 @@ impl SlowLane {
                 tracing::debug!(%error, "the slow lane has the priority of other threads");
             }
         });
-        Ok(SlowLane { runtime: Some(builder.build()?), poll_max })
+        Ok(SlowLane { quick: Handle::current(), runtime: Some(builder.build()?), poll_max })
     }
 
-    /// Runs a life in the first lane, and goes on in the second where it computes.
+    /// Runs a life in the first lane, and in the second while it computes.
     pub(super) fn run(&self, life: impl Future<Output = ()> + Send + 'static, clock: Arc<Clock>) {
         let Some(slow) = self.runtime.as_ref().map(|runtime| runtime.handle().clone()) else { return };
-        let quick = Quick { life: Some(Box::pin(life)), clock, poll_max: self.poll_max };
-        tokio::spawn(go_on(quick, slow));
+        Traveller { life: Box::pin(life), clock, lanes: [self.quick.clone(), slow], poll_max: self.poll_max }.go(Lane::Quick);
     }
 }
 
@@ -54,30 +57,97 @@ impl Drop for SlowLane {
     }
 }
 
-type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-async fn go_on(quick: Quick, slow: Handle) {
-    if let Some(life) = quick.await {
-        slow.spawn(life);
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Quick,
+    Slow,
 }
 
-/// Ends with its life, or gives it back when one of its polls took too long.
-struct Quick {
-    life: Option<Life>,
+/// A life that changes lanes.
+struct Traveller {
+    life: Pin<Box<dyn Future<Output = ()> + Send>>,
     clock: Arc<Clock>,
+    lanes: [Handle; 2],
     poll_max: Duration,
 }
 
-impl Future for Quick {
-    type Output = Option<Life>;
+impl Traveller {
+    fn go(self, lane: Lane) {
+        let handle = self.lanes[lane as usize].clone();
+        let stretch = Stretch { traveller: Some(self), lane, computed: Instant::now() };
+        handle.spawn(async move {
+            if let Some(traveller) = stretch.await {
+                traveller.go(if lane == Lane::Quick { Lane::Slow } else { Lane::Quick });
+            }
+        });
+    }
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Life>> {
-        let Some(life) = &mut self.life else { return Poll::Ready(None) };
-        match life.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending if self.clock.last_poll() > self.poll_max => Poll::Ready(self.life.take()),
-            Poll::Pending => Poll::Pending,
+/// A life as long as it stays in a lane. Ends with the life, or gives it back to be moved.
+struct Stretch {
+    traveller: Option<Traveller>,
+    lane: Lane,
+    /// When it last computed.
+    computed: Instant,
+}
+
+impl Future for Stretch {
+    type Output = Option<Traveller>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Traveller>> {
+        let Some(traveller) = &mut self.traveller else { return Poll::Ready(None) };
+        if traveller.life.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
         }
+        let computes = traveller.clock.last_poll() > traveller.poll_max;
+        let moves = match self.lane {
+            Lane::Quick => computes,
+            Lane::Slow if computes => {
+                self.computed = Instant::now();
+                false
+            }
+            Lane::Slow => self.computed.elapsed() > REFORMED,
+        };
+        if moves { Poll::Ready(self.traveller.take()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::current;
+
+    use policy::Ledger;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::cpu::Timed;
+
+    /// A life that works for so long each time it is told to, and tells where.
+    async fn work(mut times: mpsc::UnboundedReceiver<Duration>, places: mpsc::UnboundedSender<bool>) {
+        while let Some(time) = times.recv().await {
+            let start = Instant::now();
+            while start.elapsed() < time {}
+            let is_slow = current().name().is_some_and(|name| name.contains("slow-lane"));
+            places.send(is_slow).expect("somebody listens");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_life_that_computes_changes_lanes_and_comes_back_when_it_has_not_for_a_while() {
+        let lane = SlowLane::new(Duration::from_millis(10)).expect("threads");
+        let ((say, times), (places, mut seen)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let clock = Arc::<Clock>::default();
+        lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), Arc::<Ledger>::default()), clock);
+        let mut is_slow = async |time: u64| {
+            say.send(Duration::from_millis(time)).expect("it lives");
+            seen.recv().await.expect("it lives")
+        };
+        assert!(!is_slow(0).await);
+        assert!(!is_slow(50).await, "it is moved after it has computed");
+        assert!(is_slow(0).await);
+        tokio::time::sleep(REFORMED + Duration::from_millis(100)).await;
+        assert!(is_slow(0).await, "it is moved back after it has been seen to wait");
+        assert!(!is_slow(0).await);
     }
 }

@@ -1,12 +1,13 @@
 //! Files, by std.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// `{"op": "read", "path": "/data/a"}`; `to` is the other path of an operation with two, `data` what is written.
+/// `{"op": "read", "path": "/data/a"}`; `to` is the other path of an operation with two, `data` what is written, `count` how many
+/// times a file is opened.
 #[derive(Deserialize)]
 pub(crate) struct Request {
     op: Operation,
@@ -15,6 +16,8 @@ pub(crate) struct Request {
     to: String,
     #[serde(default)]
     data: String,
+    #[serde(default)]
+    count: usize,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +38,13 @@ enum Operation {
     Symlink,
     /// Makes `to` another name of `path`.
     Hardlink,
+    /// Opens a file so many times before it closes any.
+    Hold,
 }
 
 impl Request {
     pub(crate) fn run(self) -> io::Result<Value> {
-        let Request { op, path, to, data } = self;
+        let Request { op, path, to, data, count } = self;
         let done = |()| json!("done");
         match op {
             Operation::Read => fs::read(path).map(|bytes| json!(String::from_utf8_lossy(&bytes))),
@@ -55,6 +60,7 @@ impl Request {
             Operation::Rename => fs::rename(path, to).map(done),
             Operation::Symlink => symlink(&path, &to).map(done),
             Operation::Hardlink => fs::hard_link(path, to).map(done),
+            Operation::Hold => (0..count).map(|_| File::open(&path)).collect::<io::Result<Vec<_>>>().map(|_| json!("done")),
         }
     }
 }

@@ -68,20 +68,25 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     shadow!(
         types, "link-at",
         link_at(fd, follow: PathFlags, from: String, into: Fd, to: String),
-        [(fd.rep(), &from, Intent::Write), (into.rep(), &to, Intent::Write)]
+        [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
     );
     shadow!(
         types, "rename-at",
         rename_at(fd, from: String, into: Fd, to: String),
-        [(fd.rep(), &from, Intent::Write), (into.rep(), &to, Intent::Write)]
+        [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
     );
-    shadow!(types, "symlink-at", symlink_at(fd, target: String, path: String), [(fd.rep(), &path, Intent::Write)]);
+    shadow!(types, "symlink-at", symlink_at(fd, target: String, path: String), [(fd.rep(), &path, Intent::Link)]);
     Ok(())
 }
 
 fn intent(open: OpenFlags, flags: DescriptorFlags) -> Intent {
-    let writes = flags.intersects(DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY);
-    if writes || open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE) { Intent::Write } else { Intent::Read }
+    let writes = flags.intersects(DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY)
+        || open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE);
+    match (flags.contains(DescriptorFlags::READ), writes) {
+        (true, true) => Intent::ReadWrite,
+        (false, true) => Intent::Write,
+        (_, false) => Intent::Read,
+    }
 }
 
 /// The crate's answer in the interface's terms. A path that turned out to lead out of its folder is told.
