@@ -94,6 +94,52 @@ fn a_malformed_policy_changes_nothing_and_the_next_good_one_counts() {
 }
 
 #[test]
+fn a_component_whose_policy_is_malformed_keeps_the_one_it_had_and_others_go_on() {
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest("probe").guest_as("other", "probe", |manifest| manifest);
+    let setup = setup.policy("probe", &policy("\"fake\"", "")).policy("other", &policy("", ""));
+    let folder = setup.config.policies.clone();
+    let server = setup.start();
+    replace(&folder.join("probe.toml"), "schema = 1\n[embed]\nmodells = []");
+    replace(&folder.join("other.toml"), &policy("\"fake\"", ""));
+    let others = || server.post("/c/other/embed", &json!({"text": "abc"})).status;
+    eventually(|| (others() == 200).then_some(()));
+    assert_eq!((embed(&server, "fake"), embed(&server, "other")), (200, 404));
+}
+
+#[test]
+fn a_folder_that_is_put_in_the_place_of_the_policies_counts_and_is_watched() {
+    let (server, file) = start(&policy("\"fake\"", ""));
+    let folder = file.parent().expect("a folder");
+    let next = folder.with_file_name("next");
+    std::fs::create_dir(&next).expect("a folder");
+    std::fs::write(next.join("probe.toml"), policy("\"fake\", \"other\"", "")).expect("writes");
+    std::fs::rename(folder, folder.with_file_name("old")).expect("renames");
+    std::fs::rename(&next, folder).expect("renames");
+    until(&server, "other", 200);
+    replace(&file, &policy("\"fake\"", ""));
+    until(&server, "other", 404);
+}
+
+#[test]
+fn a_component_that_loses_a_route_to_another_goes_on_without_it() {
+    let routed = |manifest: String| manifest.replacen("routes = []", "routes = [\"POST /v1/probe\"]", 1);
+    let observed = |routes: &str| format!("schema = 1\nmode = \"observe\"\n{routes}");
+    let route = "[routes]\nallow = [\"POST /v1/probe\"]\n";
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest_as("a", "probe", routed).guest_as("b", "probe", routed);
+    let setup = setup.policy("a", &observed("")).policy("b", &policy("\"fake\"", route));
+    let file = setup.config.policies.join("a.toml");
+    let server = setup.start();
+    assert_eq!(server.failures, []);
+    let requests = |name: &str| usage(&server, name)["requests"].as_u64().unwrap_or_default();
+    replace(&file, &observed(route));
+    eventually(|| {
+        server.post("/v1/probe", &json!({}));
+        (requests("a") > 0).then_some(())
+    });
+    assert_eq!(server.post("/c/b/embed", &json!({"text": "abc"})).status, 200);
+}
+
+#[test]
 fn a_component_without_its_grants_loads_when_they_come_and_routes_follow_the_policy() {
     let routed = |manifest: String| manifest.replacen("routes = []", "routes = [\"POST /v1/probe\"]", 1);
     let setup = Setup::new(Arc::new(FakeInference::default())).guest_as("probe", "probe", routed);

@@ -117,6 +117,7 @@ fn a_long_list_of_the_same_long_text_is_counted_as_often_as_it_is_copied() {
         (loop $again
           (i32.store (i32.add (i32.const 65536) (local.get $at)) (i32.const 64))
           (i32.store (i32.add (i32.const 65540) (local.get $at)) (i32.const 65472))
+          (i64.store (i32.add (i32.const 65544) (local.get $at)) (i64.const 0))
           (local.set $at (i32.add (local.get $at) (i32.const 16)))
           (br_if $again (i32.lt_u (local.get $at) (i32.const 32000))))
         (i32.store (i32.const 4) (i32.const 65536))

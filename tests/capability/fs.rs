@@ -98,8 +98,11 @@ const READING: [(&str, &str); 7] = [
     ("readlink", "/data/link"),
 ];
 
+/// An operation, its path, and what else it is given.
+type Operation = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// What changes something; in this order all of it can be done where the folder may be written.
-const WRITING: [(&str, &str, &[(&str, &str)]); 11] = [
+const WRITING: [Operation; 11] = [
     ("write", "/data/new.txt", &[("data", "new")]),
     ("write", "/data/a.txt", &[("data", "over")]),
     ("append", "/data/b.txt", &[("data", "c")]),

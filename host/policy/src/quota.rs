@@ -63,8 +63,8 @@ pub enum Resource {
     Log,
 }
 
-/// Lines about denials that the host writes of one component in a minute.
-const DENIALS_PER_MIN_MAX: u64 = 120;
+/// Lines that the host writes about one component in a minute: denials, traps.
+const LINES_PER_MIN_MAX: u64 = 120;
 
 /// All of them, in the order of their numbers.
 const RESOURCES: [Resource; 6] =
@@ -168,9 +168,13 @@ impl Bucket {
 
     /// Takes what there is room for, up to an amount, and at least one.
     fn take_up_to(&self, amount: u64, now: Instant) -> Result<u64, Duration> {
-        let free = self.with(now, |used, max| (max - *used).max(0.0)) as u64;
-        let amount = amount.min(free).max(1);
-        self.take(amount, now).map(|()| amount)
+        let taken = self.with(now, |used, max| {
+            let amount = amount.min((max - *used).max(0.0) as u64);
+            *used += amount as f64;
+            amount
+        });
+        // None left: says how long one takes.
+        if taken == 0 { self.take(1, now).map(|()| 1) } else { Ok(taken) }
     }
 
     /// Takes an amount, room or not; says whether there was room.
@@ -181,8 +185,12 @@ impl Bucket {
         })
     }
 
-    fn give_back(&self, amount: u64, now: Instant) {
-        self.with(now, |used, _| *used = (*used - amount as f64).max(0.0));
+    /// Gives back what was taken so long ago and not used, less what was earned back meanwhile: nobody saves a quota up.
+    fn give_back(&self, amount: u64, held: Duration, now: Instant) {
+        self.with(now, |used, max| {
+            let earned = max * held.as_secs_f64() / MINUTE.as_secs_f64();
+            *used = (*used - (amount as f64 - earned).max(0.0)).max(0.0);
+        });
     }
 }
 
@@ -217,7 +225,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Ledger {
     buckets: [Bucket; RESOURCES.len()],
-    /// Lines about denials.
+    /// Lines that the host writes about it.
     lines: Bucket,
     device_bytes: AtomicU64,
     device_bytes_max: AtomicU64,
@@ -232,7 +240,7 @@ impl Default for Ledger {
         let (quota, log) = (Quota::default(), crate::LogGrant::default());
         Ledger {
             buckets: RESOURCES.map(|resource| Bucket::new(resource.max(&quota, log.bytes_per_min_max))),
-            lines: Bucket::new(DENIALS_PER_MIN_MAX),
+            lines: Bucket::new(LINES_PER_MIN_MAX),
             device_bytes: AtomicU64::new(0),
             device_bytes_max: AtomicU64::new(quota.device_bytes_max),
             cpu_ns: AtomicU64::new(0),
@@ -299,7 +307,8 @@ impl Ledger {
         self.unless_observed(Resource::DeviceTime, device, || ())?;
         let input = self.bucket(Resource::InputTokens).take_even_if_larger(input_tokens, now).map(|()| input_tokens);
         let input = self.unless_observed(Resource::InputTokens, input, || 0)?;
-        let mut reservation = Reservation { ledger: self.clone(), input: AtomicU64::new(input), output: AtomicU64::new(0) };
+        let mut reservation =
+            Reservation { ledger: self.clone(), since: now, input: AtomicU64::new(input), output: AtomicU64::new(0) };
         if output_tokens > 0 {
             let output = self.bucket(Resource::OutputTokens).take_up_to(output_tokens, now);
             reservation.output = AtomicU64::new(self.unless_observed(Resource::OutputTokens, output, || 0)?);
@@ -327,7 +336,7 @@ impl Ledger {
         self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether one more line about a denial may be written to the host's log. The component can't use these up otherwise.
+    /// Whether one more line about the component, as on a denial or a trap, may be written to the host's log.
     pub fn takes_a_line(&self) -> bool {
         self.lines.take(1, Instant::now()).is_ok()
     }
@@ -382,6 +391,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Reservation {
     ledger: Arc<Ledger>,
+    since: Instant,
     input: AtomicU64,
     output: AtomicU64,
 }
@@ -389,7 +399,7 @@ pub struct Reservation {
 impl Reservation {
     /// One of nothing, for what is not counted in tokens.
     pub(crate) fn empty(ledger: &Arc<Ledger>) -> Reservation {
-        Reservation { ledger: ledger.clone(), input: AtomicU64::new(0), output: AtomicU64::new(0) }
+        Reservation { ledger: ledger.clone(), since: Instant::now(), input: AtomicU64::new(0), output: AtomicU64::new(0) }
     }
 
     /// The book it is in.
@@ -420,7 +430,7 @@ impl Drop for Reservation {
         for (resource, left) in [(Resource::InputTokens, self.input.get_mut()), (Resource::OutputTokens, self.output.get_mut())]
         {
             if *left > 0 {
-                self.ledger.bucket(resource).give_back(*left, now);
+                self.ledger.bucket(resource).give_back(*left, now.saturating_duration_since(self.since), now);
             }
         }
     }
@@ -452,7 +462,7 @@ mod tests {
         assert!(bucket.charge(60, start));
         assert!(!bucket.charge(30, start));
         assert!(bucket.take(1, start + Duration::from_secs(30)).is_err());
-        bucket.give_back(30, start + Duration::from_secs(30));
+        bucket.give_back(30, Duration::ZERO, start + Duration::from_secs(30));
         assert_eq!(bucket.take(1, start + Duration::from_secs(31)), Ok(()));
     }
 

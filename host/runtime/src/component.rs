@@ -152,6 +152,13 @@ pub enum LoadError {
     NoHandler,
 }
 
+impl LoadError {
+    /// Whether another policy could let the component load.
+    pub(crate) fn may_be_mended_by_policy(&self) -> bool {
+        matches!(self, LoadError::Policy(_) | LoadError::NotGranted { .. } | LoadError::RouteTaken { .. })
+    }
+}
+
 /// The ways to serve HTTP.
 pub(crate) enum GuestPre {
     /// The lean typed export.
@@ -217,6 +224,7 @@ impl Component {
         if !self.governance.rights().policy.is_same(&policy) {
             tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
             self.governance.replace(policy);
+            self.instances.keep_only(&self.governance.rights());
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub(crate) struct Governance {
     /// What it has used.
     pub(crate) ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
-    /// Denials that were not written to the log since the last that was.
+    /// Lines about it that were not written to the log since the last that was.
     unseen: AtomicU64,
 }
 
@@ -62,6 +62,19 @@ impl Governance {
         let rights = self.rights.load();
         let log = rights.policy.grants().log.clone().unwrap_or_default();
         self.ledger.set(rights.policy.quota(), log.bytes_per_min_max, rights.policy.mode() == Mode::Enforce);
+    }
+
+    /// Whether one more line about this component may be written to the host's log. What it does can't fill the log.
+    pub(crate) fn may_tell(&self) -> bool {
+        if !self.ledger.takes_a_line() {
+            self.unseen.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let unseen = self.unseen.swap(0, Ordering::Relaxed);
+        if unseen > 0 {
+            tracing::warn!(component = %self.component, "{unseen} lines about it before this one are not shown; the metrics count all");
+        }
+        true
     }
 
     /// Asks for a right, outside or inside of a request; every denial is told.
@@ -142,13 +155,8 @@ impl Witness for Record<'_> {
         let Record { governance, request } = *self;
         let component = denied.policy.component();
         governance.metrics.denied(component.as_str(), denied.action.capability(), reason(denied.reason), denied.is_enforced);
-        if !governance.ledger.takes_a_line() {
-            governance.unseen.fetch_add(1, Ordering::Relaxed);
+        if !governance.may_tell() {
             return;
-        }
-        let unseen = governance.unseen.swap(0, Ordering::Relaxed);
-        if unseen > 0 {
-            tracing::warn!(%component, "{unseen} denials before this one are not shown; all are in the metric tessera_denials");
         }
         let (caller, tenant) = (denied.caller, denied.tenant.as_str());
         tracing::warn!(%request, ?caller, tenant, %component, "{}", denied.explain());

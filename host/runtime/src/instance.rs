@@ -56,6 +56,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How often an instance is looked at from outside: whether a request overran its deadline or nothing happens any more.
 const WATCH: Duration = Duration::from_millis(500);
 
+/// How long an instance may have nothing to do, whatever its manifest says.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+
 pub(crate) type Response = ::http::Response<GuestBody>;
 
 /// One request on its way into an instance.
@@ -114,7 +117,7 @@ struct Slot {
 }
 
 struct Load {
-    /// Deadlines of the requests inside, the oldest first; they are all equally long.
+    /// Deadlines of the requests inside.
     deadlines: VecDeque<Instant>,
     served: u32,
     is_closed: bool,
@@ -140,9 +143,8 @@ impl Instances {
             return start();
         }
         let mut open = lock(&self.open);
-        open.retain(|slot| slot.is_open(&self.reuse));
-        let suits = |slot: &&Arc<Slot>| slot.tenant == *tenant && Arc::ptr_eq(&slot.rights, rights);
-        let found = open.iter().filter(suits).find(|slot| slot.take(&self.reuse, deadline)).cloned();
+        open.retain(|slot| slot.is_open(&self.reuse) && slot.is_under(rights));
+        let found = open.iter().filter(|slot| slot.tenant == *tenant).find(|slot| slot.take(&self.reuse, deadline)).cloned();
         found.unwrap_or_else(|| {
             let slot = start();
             open.push(slot.clone());
@@ -151,7 +153,23 @@ impl Instances {
     }
 }
 
+impl Instances {
+    /// Takes no more requests into instances under other rights; they end when what is inside has.
+    pub(crate) fn keep_only(&self, rights: &Arc<Rights>) {
+        lock(&self.open).retain(|slot| slot.is_under(rights));
+    }
+}
+
 impl Slot {
+    /// Whether it started under these rights; if not, it is closed.
+    fn is_under(&self, rights: &Arc<Rights>) -> bool {
+        let is_under = Arc::ptr_eq(&self.rights, rights);
+        if !is_under {
+            self.close();
+        }
+        is_under
+    }
+
     fn is_open(&self, reuse: &Reuse) -> bool {
         let load = lock(&self.load);
         !load.is_closed && load.served < reuse.requests_max
@@ -191,9 +209,9 @@ impl Slot {
             tokio::time::sleep(WATCH).await;
             let mut load = lock(&self.load);
             let now = Instant::now();
-            let (is_late, is_idle) = match load.deadlines.front() {
+            let (is_late, is_idle) = match load.deadlines.iter().min() {
                 Some(deadline) => (now > *deadline + GRACE, false),
-                None => (false, now > load.idle_since + idle),
+                None => (false, load.is_closed || now > load.idle_since + idle),
             };
             if is_late || is_idle {
                 load.is_closed = true;
@@ -246,8 +264,8 @@ pub(crate) async fn dispatch(
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
-    let rights = component.governance.rights();
-    let _inside = component.instances.gate.enter(rights.policy.limits(), call.deadline).await?;
+    let _inside = component.instances.gate.enter(component.governance.rights().policy.limits(), call.deadline).await?;
+    let rights = component.governance.rights(); // what it is after the wait
     let (sender, answer) = oneshot::channel();
     let reply = Reply { sender: Some(sender), slot: None };
     let (deadline, gone) = (call.deadline, call.gone.clone());
@@ -313,15 +331,18 @@ fn start_blocking(
     registration: AbortRegistration,
 ) -> bool {
     let runtime = tokio::runtime::Handle::current();
-    let Ok(thread) = component.sandbox.blocking.clone().try_acquire_owned() else {
-        tracing::warn!(component = %component.name(), "every instance that `blocking_instances_max` allows is in use");
-        return false;
-    };
-    tokio::task::spawn_blocking(move || {
-        let _thread = thread;
-        runtime.block_on(Abortable::new(life, registration)).ok(); // aborted is an end, too
+    let started = component.sandbox.blocking.clone().try_acquire_owned().is_ok_and(|place| {
+        let run = move || {
+            let _place = place;
+            lane::be_nice(); // a thread of its own, because none gets its priority back
+            runtime.block_on(Abortable::new(life, registration)).ok(); // aborted is an end, too
+        };
+        std::thread::Builder::new().name("blocking-instance".into()).spawn(run).is_ok()
     });
-    true
+    if !started && component.governance.may_tell() {
+        tracing::warn!(component = %component.name(), "every instance that `blocking_instances_max` allows is in use");
+    }
+    started
 }
 
 /// The life of an instance.
@@ -343,20 +364,24 @@ async fn live(
     let life = Timed::new(Box::pin(life), clock, component.governance.ledger.clone());
     let ended = tokio::select! {
         ended = life => ended,
-        late = slot.overrun(Duration::from_millis(reuse.idle_ms_max)) => late.map_or(Ok(()), |fault| Err(fault.into())),
+        late = slot.overrun(Duration::from_millis(reuse.idle_ms_max).min(IDLE_MAX)) => late.map_or(Ok(()), |fault| Err(fault.into())),
     };
     slot.close();
     let Err(error) = ended else { return };
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        tracing::warn!(component = %component.name(), "every instance that `instances_max` allows is in use");
+        if component.governance.may_tell() {
+            tracing::warn!(component = %component.name(), "every instance that `instances_max` allows is in use");
+        }
         while let Ok(work) = incoming.try_recv() {
             work.reply.send(Err(Fault::Busy));
         }
         return;
     }
-    let stderr = crate::capability::log::escape(&stderr.text(), 4096);
-    tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
     component.sandbox.metrics.trapped(component.name().as_str());
+    if component.governance.may_tell() {
+        let stderr = crate::capability::log::escape(&stderr.text(), 4096);
+        tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
+    }
 }
 
 async fn serve(

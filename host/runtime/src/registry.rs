@@ -22,7 +22,7 @@ const MODELS_PATH: &str = "/v1/models";
 pub(crate) struct Registry {
     components: HashMap<String, Arc<Component>>,
     order: Vec<String>,
-    failures: Vec<(String, LoadError)>,
+    failures: Vec<(String, Arc<LoadError>)>,
     routes: Routes,
 }
 
@@ -68,21 +68,28 @@ impl Registry {
         before: &Registry,
     ) -> std::io::Result<Registry> {
         let mut registry = Registry::default();
+        // Those that serve first: what is revoked doesn't wait for what is compiled.
+        for (name, component) in &before.components {
+            if let Err(error) = component.govern(policies, facts) {
+                tracing::error!("component `{name}` keeps the policy that it had: {error}");
+            }
+        }
         for folder in folders(config)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let known = before.components.get(&name).cloned();
-            let loaded = match known {
-                Some(component) => {
-                    if let Err(error) = component.govern(policies, facts) {
-                        tracing::error!("component `{name}` keeps the policy that it had: {error}");
-                    }
-                    Ok(component)
-                }
-                None => Component::load(&folder, policies, facts, config, sandbox).map(Arc::new),
-            };
+            if let Some(component) = before.components.get(&name) {
+                registry.add_known(component.clone());
+                continue;
+            }
+            if let Some(failure) =
+                before.failures.iter().find(|(other, error)| *other == name && !error.may_be_mended_by_policy())
+            {
+                registry.failures.push(failure.clone());
+                continue;
+            }
+            let loaded = Component::load(&folder, policies, facts, config, sandbox).map(Arc::new);
             if let Err(error) = loaded.and_then(|component| registry.add(component)) {
                 tracing::warn!("component `{name}` is not loaded: {error}");
-                registry.failures.push((name, error));
+                registry.failures.push((name, Arc::new(error)));
             }
         }
         Ok(registry)
@@ -91,18 +98,28 @@ impl Registry {
     fn add(&mut self, component: Arc<Component>) -> Result<(), LoadError> {
         let rights = component.governance.rights();
         let (granted, _) = rights.policy.routes(&component.manifest.routes);
-        for route in &granted {
-            if let Some(owner) = self.routes.owner(route) {
-                return Err(LoadError::RouteTaken { route: route.to_string(), owner });
-            }
+        if let Some((route, owner)) = granted.iter().find_map(|route| Some((route, self.routes.owner(route)?))) {
+            return Err(LoadError::RouteTaken { route: route.to_string(), owner });
         }
+        self.add_known(component);
+        Ok(())
+    }
+
+    /// Adds a component that has served already: it goes on, if without a route that another has got since.
+    fn add_known(&mut self, component: Arc<Component>) {
+        let rights = component.governance.rights();
+        let (granted, _) = rights.policy.routes(&component.manifest.routes);
         for route in granted {
-            self.routes.add(route, &component);
+            match self.routes.owner(route) {
+                None => self.routes.add(route, &component),
+                Some(owner) => {
+                    tracing::error!("the route `{route}` of component `{}` is taken by `{owner}`", component.name());
+                }
+            }
         }
         let name = component.name().to_string();
         self.order.push(name.clone());
         self.components.insert(name, component);
-        Ok(())
     }
 
     /// The components, in order of name.
@@ -119,7 +136,7 @@ impl Registry {
     }
 
     /// What didn't load.
-    pub(crate) fn failures(&self) -> &[(String, LoadError)] {
+    pub(crate) fn failures(&self) -> &[(String, Arc<LoadError>)] {
         &self.failures
     }
 

@@ -1,6 +1,7 @@
 //! Policies that change while the server runs.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,17 @@ const QUIET: Duration = Duration::from_millis(20);
 /// How long a folder that is never quiet can put that off.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is looked at whether the folder is still the one that is watched.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// A watched folder of policies.
 pub(crate) struct Watch {
+    folder: PathBuf,
+    /// Which folder it was: another may be put into its place.
+    identity: Option<(u64, u64)>,
     /// Tells of changes for as long as it lives; none where the system can't.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
+    changed: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
 }
 
@@ -27,33 +35,55 @@ impl Watch {
     /// Watches from now on. Policies are read after this, so that no change is missed.
     pub(crate) fn start(folder: &Path) -> Watch {
         let (changed, changes) = mpsc::channel(1);
+        let mut watch = Watch { folder: folder.into(), identity: None, watcher: None, changed, changes };
+        watch.begin();
+        watch
+    }
+
+    fn begin(&mut self) {
+        let changed = self.changed.clone();
         // Full means that a change waits to be taken already.
         let tell = move |event| if is_change(&event) && changed.try_send(()).is_err() {};
+        self.identity = identity(&self.folder);
         let watching = notify::recommended_watcher(tell).and_then(|mut watcher| {
-            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+            watcher.watch(&self.folder, RecursiveMode::NonRecursive)?;
             Ok(watcher)
         });
         let watching = watching.inspect_err(|error| {
-            let folder = folder.display();
-            tracing::warn!(%folder, %error, "policies are not watched: changes count after a restart");
+            let folder = self.folder.display();
+            tracing::warn!(%folder, %error, "policies are not watched: changes count when the folder is there, or after a restart");
         });
-        Watch { _watcher: watching.ok(), changes }
+        self.watcher = watching.ok();
     }
 
     /// Takes each change as it comes, until the server ends.
     ///
     /// A folder that is malformed changes nothing: the operator is told, and what held before still holds.
     pub(crate) async fn run(mut self, shared: Arc<Shared>) {
-        let changes = &mut self.changes;
-        while changes.recv().await.is_some() {
-            let settled = async { while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|more| more.is_some()) {} };
-            drop(tokio::time::timeout(PATIENCE, settled).await); // settled or not
+        loop {
+            match tokio::time::timeout(LOOK, self.changes.recv()).await {
+                Ok(None) => return,
+                Ok(Some(())) => {
+                    let settled = async { while tokio::time::timeout(QUIET, self.changes.recv()).await.is_ok() {} };
+                    drop(tokio::time::timeout(PATIENCE, settled).await); // settled or not
+                }
+                Err(_) if identity(&self.folder) == self.identity => continue,
+                Err(_) => {
+                    tracing::info!(folder = %self.folder.display(), "another folder is in the place of the policies");
+                    self.begin();
+                }
+            }
             let shared = shared.clone();
             if let Err(error) = tokio::task::spawn_blocking(move || reload(&shared)).await {
                 tracing::error!(%error, "policies could not be read again");
             }
         }
     }
+}
+
+/// The device and number of a folder; none if it is not there.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().map(|folder| (folder.dev(), folder.ino()))
 }
 
 /// Whether something is not as it was. To read the folder is no change of it, or each reload would be followed by another.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use cargo_metadata::{Metadata, MetadataCommand};
 use wit_parser::{FunctionKind, Resolve, SourceMap, TypeId, UnresolvedPackageGroup};
 
-/// Crates that link interfaces of WASI, and where in them its WIT is. `wasmtime-wasi` brings along what the other two use of it.
+/// Crates that link interfaces of WASI, and where in them its WIT is. Some packages are in several.
 const CRATES: [(&str, &str); 5] = [
     ("wasmtime-wasi", "src/p2/wit/deps"),
     ("wasmtime-wasi", "src/p3/wit/deps"),
@@ -39,8 +39,8 @@ impl Function {
         self.interface.starts_with("wasi:") && !self.interface.starts_with("wasi:nn/")
     }
 
-    /// A component that imports it, and has it do nothing in particular: the host tells apart what it has under another type and
-    /// what it does not have.
+    /// A component that imports it under a type that fits none: the host tells apart what it has under another type and what
+    /// it does not have.
     pub(super) fn importer(&self) -> String {
         let Function { interface, name, resource, .. } = self;
         let own = resource.as_ref().map(|resource| format!("(export \"{resource}\" (type $r (sub resource)))"));
@@ -87,7 +87,6 @@ fn resolve() -> Resolve {
     let mut groups: Vec<UnresolvedPackageGroup> = Vec::new();
     for file in folders.iter().flat_map(|folder| wit_files(folder)) {
         let group = parse(&file);
-        // The crates share some packages.
         if groups.iter().all(|other| other.main.name != group.main.name) {
             groups.push(group);
         }

@@ -188,6 +188,8 @@ mod tests {
     fn policies_are_compared_by_file_and_by_folder() {
         let told = run_line(&["diff", "POLICIES/default.toml", "POLICIES/embeddings.toml"]).expect("two files");
         let expected = "+ grants  [embed] models = [\"all-minilm-l6-v2\"]\n\
+            ~ changes [quota] input_tokens_per_min_max from 1000000 to 1000000000 (wider)\n\
+            ~ changes [quota] requests_per_min_max from 600000 to 6000000 (wider)\n\
             + grants  [routes] allow \"POST /v1/embeddings\"\n+ grants  [routes] allow \"POST /embed\"\n";
         assert_eq!(told, expected);
         assert_eq!(run_line(&["diff", "POLICIES", "POLICIES"]).expect("two folders"), "no difference\n");

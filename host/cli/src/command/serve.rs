@@ -4,12 +4,16 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::{Engine, EngineConfig};
 use runtime::{Inference, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Time for threads to end after the last request.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 /// Settings come from the file, then from the options given here.
 #[derive(clap::Args)]
@@ -48,12 +52,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     tracing::debug!(?config, "configuration");
     let engine = start_engine(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads for the server")?;
-    runtime.block_on(serve(config, Arc::new(engine)))
+    let served = runtime.block_on(serve(config, Arc::new(engine)));
+    // What can't be interrupted, as a look-up of a name, is not waited for.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    served
 }
 
 async fn serve(config: ServerConfig, engine: Arc<dyn Inference>) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::start(config, engine).await?;
+    // On a task of its own, because compiling components takes a while and a signal counts at once.
+    let start = tokio::spawn(Server::start(config, engine));
+    let server = tokio::select! {
+        server = start => server.context("the server failed as it started")??,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     // The one line that scripts wait for.
     writeln!(std::io::stdout(), "tessera is ready on http://{}", server.address())?;
     server

@@ -77,15 +77,21 @@ fn compile_apart(compiler: &[std::ffi::OsString], wasm: Vec<u8>, ms_max: u64) ->
     let failed = |error: std::io::Error| LoadError::Code(wasmtime::format_err!("the compiler can't be run: {error}"));
     let [program, arguments @ ..] = compiler else { return Err(failed(std::io::ErrorKind::InvalidInput.into())) };
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Where the system finds libraries is all that it needs to know.
+    let libraries = std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path));
+    command.args(arguments).env_clear().envs(libraries).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let (mut input, mut output, mut errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (sender, done) = mpsc::channel();
     std::thread::spawn(move || input.take().map(|mut input| input.write_all(&wasm)));
     std::thread::spawn(move || {
         let (mut code, mut reason) = (Vec::new(), String::new());
+        let errors = std::thread::spawn(move || {
+            errors.as_mut().map(|errors| errors.take(4096).read_to_string(&mut reason));
+            reason
+        });
         let read = output.as_mut().map(|output| output.read_to_end(&mut code));
-        errors.as_mut().map(|errors| errors.take(4096).read_to_string(&mut reason));
+        let reason = errors.join().unwrap_or_default();
         drop(sender.send(read.is_some_and(|read| read.is_ok()).then_some((code, reason)))); // nobody waits any more
     });
     let done = done.recv_timeout(Duration::from_millis(ms_max));

@@ -194,9 +194,7 @@ mod tests {
         for text in ["a\r\nhost: b", "a\nb", "a\rb", "a\0b"] {
             assert!(HeaderValue::from_str(text).is_err() && HeaderName::try_from(text).is_err());
             assert!(Method::from_bytes(text.as_bytes()).is_err() && PathAndQuery::try_from(text).is_err());
-            let url = parse(&format!("http://a/{text}")).expect("an escaped path");
-            assert!(!url.as_str().contains(['\r', '\n', '\0', ' ']), "{url}");
-            assert!(parse(&format!("http://{text}/")).map_or(true, |url| !authority(&url).contains(['\r', '\n', '\0', ' '])));
+            assert!(parse(&format!("http://a/{text}")).is_err() && parse(&format!("http://{text}/")).is_err());
         }
     }
 

@@ -127,7 +127,7 @@ async fn list_service(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
         })
     };
-    let failed = |(name, error): &(String, crate::component::LoadError)| {
+    let failed = |(name, error): &(String, Arc<crate::component::LoadError>)| {
         let reason = error.to_string();
         json!({"name": name, "status": "not loaded", "reason": reason.lines().next().unwrap_or_default()})
     };

@@ -29,7 +29,8 @@ pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<B
         true => request.map(|body| Body::new(Lingering::new(body))),
         false => request,
     };
-    let mut response = match shared.registry.load().find(request.method(), request.uri().path()) {
+    let found = shared.registry.load().find(request.method(), request.uri().path());
+    let mut response = match found {
         Found::Component { component, path_start } => forward(shared, &component, path_start, request, &id).await,
         Found::OtherMethods(allow) => not_allowed(&allow),
         Found::Nothing => {
@@ -110,12 +111,16 @@ async fn admitted(
     match tokio::time::timeout_at(call.deadline, receiving).await {
         Ok(Ok(body)) => match instance::dispatch(component, Request::from_parts(head, body), call).await {
             Ok(response) if header_bytes(response.headers()) > limits.header_bytes_max => {
-                tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
+                if component.governance.may_tell() {
+                    tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
+                }
                 error::fault(instance::Fault::BadResponse)
             }
             Ok(response) => response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))),
             Err(fault) => {
-                tracing::warn!(request = %id, component = %component.name(), %fault, "no answer from the component");
+                if component.governance.may_tell() {
+                    tracing::warn!(request = %id, component = %component.name(), %fault, "no answer from the component");
+                }
                 error::fault(fault)
             }
         },

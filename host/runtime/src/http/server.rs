@@ -133,7 +133,7 @@ impl Server {
 
     /// The components that did not load, and why.
     pub fn failures(&self) -> Vec<(String, String)> {
-        let told = |(name, error): &(String, LoadError)| (name.clone(), error.to_string());
+        let told = |(name, error): &(String, Arc<LoadError>)| (name.clone(), error.to_string());
         self.shared.registry.load().failures().iter().map(told).collect()
     }
 

@@ -1,30 +1,44 @@
-//! The way into a component: so many requests inside at one time, so many waiting before it.
+//! The way into a component: so many requests inside at one time, so many waiting before it, the first to come the first to go in.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy::Limits;
-use tokio::sync::Notify;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Fault;
 
 /// Counts who is inside and who waits. The limits are those of the policy that is now, and may change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gate {
-    inside: AtomicUsize,
+    places: Arc<Semaphore>,
+    size: Mutex<Size>,
     waiting: AtomicUsize,
-    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Size {
+    /// Places that there are.
+    max: usize,
+    /// Places that are no more, and whose requests are inside still.
+    excess: usize,
 }
 
 /// One request inside, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Inside(Arc<Gate>);
+pub(crate) struct Inside {
+    gate: Arc<Gate>,
+    place: Option<OwnedSemaphorePermit>,
+}
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
+        let mut size = self.gate.size();
+        if size.excess > 0 {
+            size.excess -= 1;
+            self.place.take().map(OwnedSemaphorePermit::forget);
+        }
     }
 }
 
@@ -37,36 +51,54 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { places: Arc::new(Semaphore::new(0)), size: Mutex::default(), waiting: AtomicUsize::new(0) }
+    }
+}
+
 impl Gate {
     /// Goes in, or waits for a place until the deadline.
     ///
     /// # Errors
     /// [`Fault::Busy`] when as many wait as may, or the deadline passed while it waited.
     pub(crate) async fn enter(self: &Arc<Self>, limits: &Limits, deadline: Instant) -> Result<Inside, Fault> {
-        if let Some(inside) = self.try_enter(limits.concurrency_max) {
-            return Ok(inside);
+        self.resize(limits.concurrency_max.min(Semaphore::MAX_PERMITS));
+        let inside = |place| Inside { gate: self.clone(), place: Some(place) };
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(inside(place));
         }
         let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(self);
         if waiting >= limits.queue_max {
             return Err(Fault::Busy);
         }
-        let wait = async {
-            loop {
-                // Listens before it looks, so that no place that becomes free is missed.
-                let freed = self.freed.notified();
-                if let Some(inside) = self.try_enter(limits.concurrency_max) {
-                    return inside;
-                }
-                freed.await;
-            }
-        };
-        tokio::time::timeout_at(deadline, wait).await.map_err(|_| Fault::Busy)
+        let place = tokio::time::timeout_at(deadline, self.places.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).map(inside).ok_or(Fault::Busy)
     }
 
-    fn try_enter(self: &Arc<Self>, max: usize) -> Option<Inside> {
-        let one_more = |inside: usize| (inside < max).then(|| inside + 1);
-        self.inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok().map(|_| Inside(self.clone()))
+    fn resize(&self, max: usize) {
+        let mut size = self.size();
+        if max > size.max {
+            let more = max - size.max;
+            let kept = more.min(size.excess);
+            size.excess -= kept;
+            self.places.add_permits(more - kept);
+        } else if max < size.max {
+            let fewer = size.max - max;
+            size.excess += fewer - self.places.forget_permits(fewer);
+        }
+        size.max = max;
+    }
+
+    fn size(&self) -> MutexGuard<'_, Size> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn inside(&self) -> usize {
+        let size = self.size();
+        size.max + size.excess - self.places.available_permits()
     }
 }
 
@@ -96,7 +128,7 @@ mod tests {
         assert_eq!(gate.enter(&limits, soon()).await.err(), Some(Fault::Busy));
         drop(first);
         assert_eq!(second.await.expect("runs"), Ok(()));
-        assert_eq!((gate.inside.load(Ordering::Acquire), gate.waiting.load(Ordering::Acquire)), (0, 0));
+        assert_eq!((gate.inside(), gate.waiting.load(Ordering::Acquire)), (0, 0));
     }
 
     #[tokio::test]
@@ -119,6 +151,20 @@ mod tests {
         for visit in visits {
             visit.await.expect("runs");
         }
-        assert_eq!(gate.inside.load(Ordering::Acquire), 0);
+        assert_eq!(gate.inside(), 0);
+    }
+
+    #[tokio::test]
+    async fn places_follow_the_policy_while_requests_are_inside() {
+        let gate = Arc::<Gate>::default();
+        let enter = async |max| gate.enter(&limits(max, 0), soon()).await;
+        let all = [enter(3).await, enter(3).await, enter(3).await];
+        assert_eq!(enter(1).await.err(), Some(Fault::Busy));
+        let [first, second, third] = all.map(|inside| inside.expect("room"));
+        drop((first, second));
+        assert_eq!(enter(1).await.err(), Some(Fault::Busy), "the third has the one place that is left");
+        let fourth = enter(2).await.expect("a place more");
+        drop((third, fourth));
+        assert_eq!((gate.inside(), gate.places.available_permits()), (0, 2));
     }
 }

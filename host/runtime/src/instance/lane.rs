@@ -33,12 +33,8 @@ impl SlowLane {
     /// When the system gives no threads.
     pub(crate) fn new(poll_max: Duration) -> std::io::Result<SlowLane> {
         let mut builder = Builder::new_multi_thread();
-        builder.enable_all().thread_name("slow-lane").on_thread_start(|| {
-            // On Linux this is the thread's own. Where it is not allowed, the lane is only a lane.
-            if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-                tracing::debug!(%error, "the slow lane has the priority of other threads");
-            }
-        });
+        // A task here may run for an epoch: what was woken from outside is looked for after each.
+        builder.enable_all().event_interval(1).thread_name("slow-lane").on_thread_start(be_nice);
         Ok(SlowLane { quick: Handle::current(), runtime: Some(builder.build()?), poll_max })
     }
 
@@ -54,6 +50,14 @@ impl Drop for SlowLane {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background(); // waiting is not allowed where this may be dropped
         }
+    }
+}
+
+/// Gives this thread the priority of the second lane.
+pub(super) fn be_nice() {
+    // On Linux the priority is the thread's own. Where it is not allowed, the lane is only a lane.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the slow lane has the priority of other threads");
     }
 }
 
@@ -96,6 +100,9 @@ impl Future for Stretch {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Traveller>> {
         let Some(traveller) = &mut self.traveller else { return Poll::Ready(None) };
+        // Tasks, timers and sockets that host functions make are never the slow lane's: it looks at them between epochs only.
+        let quick = traveller.lanes[Lane::Quick as usize].clone();
+        let _entered = quick.enter();
         if traveller.life.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }

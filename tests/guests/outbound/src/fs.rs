@@ -6,8 +6,8 @@ use std::io;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// `{"op": "read", "path": "/data/a"}`; `to` is the other path of an operation with two, `data` what is written, `count` how many
-/// times a file is opened.
+/// `{"op": "read", "path": "/data/a"}`; `to` is the other path of an operation with two, `data` what is written, `count` how
+/// many times a file is opened.
 #[derive(Deserialize)]
 pub(crate) struct Request {
     op: Operation,
