@@ -35,9 +35,9 @@ pub(crate) struct Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         let mut size = self.gate.size();
-        if size.excess > 0 {
+        if let (1.., Some(place)) = (size.excess, self.place.take()) {
             size.excess -= 1;
-            self.place.take().map(OwnedSemaphorePermit::forget);
+            place.forget();
         }
     }
 }
