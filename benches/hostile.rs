@@ -48,8 +48,8 @@ const ATTACKS: [&str; 18] = [
     "trap?size=1",
 ];
 
-/// Attackers at one time: as many as this machine has cores, or two.
-const ATTACKERS: usize = 2;
+/// Clients that attack at one time, one table for each number.
+const ATTACKERS: [usize; 2] = [1, 2];
 /// How long the neighbour is measured in a round.
 const ROUND: Duration = Duration::from_millis(1500);
 /// The neighbour's requests: 200 a second over two connections.
@@ -65,18 +65,22 @@ const P50_RATIO_MAX: f64 = 2.0;
 /// When the server can't be started, or the neighbour fails.
 pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     let server = Served::start(process::own("hostile")?, Says::Out)?;
-    let mut attacks: Vec<Attack> = ATTACKS.iter().map(|path| Attack { path, ..Attack::default() }).collect();
     measure(server.address)?; // warm-up
+    ATTACKERS.iter().try_for_each(|attackers| table(server.address, *attackers, rounds, out))
+}
+
+fn table(address: SocketAddr, attackers: usize, rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut attacks: Vec<Attack> = ATTACKS.iter().map(|path| Attack { path, ..Attack::default() }).collect();
     for _ in 0..rounds {
         for attack in &mut attacks {
-            attack.alone.push(&measure(server.address)?);
-            let attackers = Attackers::start(server.address, attack.path);
+            attack.alone.push(&measure(address)?);
+            let attackers = Attackers::start(address, attack.path, attackers);
             std::thread::sleep(ROUND / 10);
-            attack.attacked.push(&measure(server.address)?);
+            attack.attacked.push(&measure(address)?);
             drop(attackers);
         }
     }
-    writeln!(out, "\na neighbour beside {ATTACKERS} attackers, medians of {rounds} rounds; its own 200 requests/s")?;
+    writeln!(out, "\na neighbour of 200 requests/s beside attacks by {attackers} at once, medians of {rounds} rounds")?;
     writeln!(
         out,
         "{:<24} {:>9} {:>9} {:>14} {:>9} {:>9} {:>22}",
@@ -130,7 +134,7 @@ struct Attackers {
 }
 
 impl Attackers {
-    fn start(address: SocketAddr, path: &str) -> Attackers {
+    fn start(address: SocketAddr, path: &str, attackers: usize) -> Attackers {
         let is_over = Arc::<AtomicBool>::default();
         let request = format!("GET /c/hostile/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let attack = |_| {
@@ -141,7 +145,7 @@ impl Attackers {
                 }
             })
         };
-        let threads = (0..ATTACKERS).map(attack).collect();
+        let threads = (0..attackers).map(attack).collect();
         Attackers { is_over, threads }
     }
 }
