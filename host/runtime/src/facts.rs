@@ -13,7 +13,7 @@ use crate::config::ServerConfig;
 pub(crate) struct ServerFacts {
     device: String,
     models: PathBuf,
-    /// Digests of models, as they were when a policy first asked: those of the files that the engine has loaded.
+    /// Digests of models, as their files were when a policy first asked: at the start for those that a policy pins then.
     digests: Mutex<HashMap<ModelName, Option<String>>>,
     /// Random, and known to this process alone: it makes placeholders that nobody can guess.
     key: [u8; 32],
