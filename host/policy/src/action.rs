@@ -71,10 +71,10 @@ impl Action<'_> {
     }
 }
 
-impl fmt::Display for Action<'_> {
-    /// Its name and target, shortened and escaped: for logs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = match self {
+impl<'a> Action<'a> {
+    /// Its target, where that is a name or a path.
+    pub(crate) fn target(&self) -> &'a str {
+        match self {
             Action::Embed(target)
             | Action::Rerank(target)
             | Action::Generate(target)
@@ -85,6 +85,15 @@ impl fmt::Display for Action<'_> {
             | Action::Secret(target)
             | Action::Config(target)
             | Action::Socket(target) => target,
+            Action::Http { .. } | Action::Log => "",
+        }
+    }
+}
+
+impl fmt::Display for Action<'_> {
+    /// Its name and target, shortened and escaped: for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = match self {
             Action::Http { method, url } => {
                 write!(f, "http {} ", shown(method.as_str()))?;
                 // Without the query, which may hold what people wrote.
@@ -93,6 +102,7 @@ impl fmt::Display for Action<'_> {
                 return write!(f, "{}", shown(&place));
             }
             Action::Log => return f.write_str("log"),
+            _ => self.target(),
         };
         write!(f, "{} {}", self.name(), shown(target))
     }

@@ -41,7 +41,7 @@ impl Denied<'_> {
             Reason::NoSection => Why::of(format!("{} has no [{capability}]", policy.origin())),
             Reason::NotListed => self.why_not_listed(),
             Reason::ReadOnly => {
-                let folder = policy.grants().fs.as_ref().and_then(|fs| fs.folder(self.target()));
+                let folder = policy.grants().fs.as_ref().and_then(|fs| fs.folder(self.action.target()));
                 let index = folder.map(|(index, _)| index.to_string()).unwrap_or_default();
                 at(&["fs", "allow", &index]).say("lets it only read there")
             }
@@ -60,17 +60,16 @@ impl Denied<'_> {
                     "{address} is link-local or of a metadata service, which hands out credentials: nobody may reach it"
                 ))
             }
-            Reason::Malformed if capability == "secret" => at(&["secret", self.target(), "source"])
+            Reason::Malformed if capability == "secret" => at(&["secret", self.action.target(), "source"])
                 .say("names a source whose value has characters that no header can hold"),
             Reason::Malformed => Why::of("its URL has credentials in it, or no host, or is neither https nor http".into()),
-            Reason::Plaintext => {
-                at(&["secret", self.target()]).say("lets it travel by https only: call the host by that, or if it has none")
-            }
+            Reason::Plaintext => at(&["secret", self.action.target()])
+                .say("lets it travel by https only: call the host by that, or if it has none"),
             Reason::NoValue => {
-                let source = policy.grants().secret.as_ref().and_then(|secrets| secrets.get(self.target()));
+                let source = policy.grants().secret.as_ref().and_then(|secrets| secrets.get(self.action.target()));
                 let source = source.map(|secret| secret.source.to_string()).unwrap_or_default();
                 let words = format!("takes it from {source}, which has no value: set it where the server runs");
-                at(&["secret", self.target(), "source"]).say(&words)
+                at(&["secret", self.action.target(), "source"]).say(&words)
             }
             Reason::Unsupported => Why::of("no policy can grant it; [http] is the way to other hosts".into()),
             Reason::Forbidden(rule) => Why::of(forbidden(policy, rule)),
@@ -108,26 +107,9 @@ impl Denied<'_> {
 
     /// The name of the model; that of the default where none was asked for.
     fn model(&self) -> &str {
-        let target = self.target();
+        let target = self.action.target();
         let models = self.policy.models().of(self.action.capability()).filter(|_| target == DEFAULT_MODEL);
         models.and_then(|models| models.first()).map_or(target, |first| first.as_str())
-    }
-
-    /// The target, where it is a name or a path.
-    fn target(&self) -> &str {
-        match self.action {
-            Action::Embed(target)
-            | Action::Rerank(target)
-            | Action::Generate(target)
-            | Action::Tokenize(target)
-            | Action::Nn(target)
-            | Action::Read(target)
-            | Action::Write(target)
-            | Action::Secret(target)
-            | Action::Config(target)
-            | Action::Socket(target) => target,
-            Action::Http { .. } | Action::Log => "",
-        }
     }
 
     /// The address that is meant: the one that the host stands for, or else the host.

@@ -23,7 +23,7 @@ const RULES_MAX: usize = 256;
 pub struct RuleId(pub(crate) u16);
 
 /// One rule: where it stands and what it is called.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The file it is in.
     pub file: String,
@@ -70,7 +70,7 @@ pub enum RuleError {
 }
 
 /// All rules of a folder.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules(Arc<[Rule]>);
 
 impl Rules {

@@ -392,9 +392,8 @@ impl Snapshot {
 
     /// Whether another snapshot was made of the same files and facts.
     pub fn is_same(&self, other: &Snapshot) -> bool {
-        let rules = |snapshot: &Snapshot| format!("{:?}", snapshot.all_rules);
-        let one = (&self.origin, &self.text, &self.models, &self.secrets);
-        one == (&other.origin, &other.text, &other.models, &other.secrets) && rules(self) == rules(other)
+        let one = (&self.origin, &self.text, &self.models, &self.secrets, &self.all_rules);
+        one == (&other.origin, &other.text, &other.models, &other.secrets, &other.all_rules)
     }
 
     /// Whether `component.toml` says that it wants a capability.

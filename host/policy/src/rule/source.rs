@@ -37,7 +37,7 @@ const WHERE: &str = "\nWhat each action can be asked about is in policies/README
     a rule without `action == …` has to fit all actions";
 
 /// A rule that fits the schema.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Forbid {
     policy: Policy,
     /// The one component whose rule it is; none if it is everybody's.
