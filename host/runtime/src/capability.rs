@@ -26,6 +26,10 @@ use crate::bindings::{self, tessera};
 use crate::call::{self, Call};
 use crate::sandbox::Ctx;
 
+/// Versions of WASI that the crates of wasmtime link, by which their functions are found to be put behind the policy.
+const WASI_P2: &str = "0.2.12";
+const WASI_P3: &str = "0.3.0";
+
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;

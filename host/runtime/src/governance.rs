@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Snapshot, Tenant, Witness};
 
 use crate::call::Call;
+use crate::capability::env;
 use crate::egress::{self, Egress};
 use crate::telemetry::Metrics;
 
@@ -16,6 +17,8 @@ pub(crate) struct Rights {
     pub(crate) policy: Snapshot,
     /// Connections to other hosts.
     pub(crate) egress: Egress,
+    /// Environment variables of instances.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 /// One component's policy and book.
@@ -95,7 +98,8 @@ impl Governance {
 impl Rights {
     fn new(policy: Snapshot) -> Rights {
         let egress = Egress::new(&policy.http().cloned().unwrap_or_default());
-        Rights { policy, egress }
+        let variables = env::variables(&policy);
+        Rights { policy, egress, variables }
     }
 }
 

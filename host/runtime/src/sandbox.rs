@@ -89,7 +89,7 @@ impl Sandbox {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles_max);
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stderr(stderr.clone()).envs(&capability::env::variables(&rights.policy)).max_random_size(RANDOM_BYTES_MAX);
+        wasi.stderr(stderr.clone()).envs(&rights.variables).max_random_size(RANDOM_BYTES_MAX);
         fs::preopen(&rights.policy, &mut wasi);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes_max.saturating_mul(4)); // as they lie in memory

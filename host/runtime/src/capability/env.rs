@@ -2,7 +2,7 @@
 
 use policy::{EnvGrant, Snapshot};
 
-/// Names and values of an instance that starts under a policy.
+/// Names and values for the instances under a policy; the server's own as they are now.
 pub(crate) fn variables(policy: &Snapshot) -> Vec<(String, String)> {
     let none = EnvGrant::default();
     let EnvGrant { values, from_server } = policy.grants().env.as_ref().unwrap_or(&none);

@@ -22,6 +22,36 @@ use crate::sandbox::Ctx;
 
 type Fd = Resource<Descriptor>;
 
+/// Every function that names paths, but for `open-at`: what it is called, its arguments, and the rights that it takes. Both versions
+/// have them alike; `$shadow` puts one of them behind the policy.
+macro_rules! path_functions {
+    ($shadow:ident, $types:ident) => {
+        $shadow!($types, "stat-at", stat_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
+        $shadow!($types, "readlink-at", readlink_at(fd, path: String), [(fd.rep(), &path, Intent::Read)]);
+        $shadow!($types, "metadata-hash-at", metadata_hash_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
+        $shadow!($types, "create-directory-at", create_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+        $shadow!($types, "remove-directory-at", remove_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+        $shadow!($types, "unlink-file-at", unlink_file_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
+        $shadow!(
+            $types, "set-times-at",
+            set_times_at(fd, follow: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp),
+            [(fd.rep(), &path, Intent::Write)]
+        );
+        $shadow!(
+            $types, "link-at",
+            link_at(fd, follow: PathFlags, from: String, into: Fd, to: String),
+            [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
+        );
+        $shadow!(
+            $types, "rename-at",
+            rename_at(fd, from: String, into: Fd, to: String),
+            [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
+        );
+        $shadow!($types, "symlink-at", symlink_at(fd, target: String, path: String), [(fd.rep(), &path, Intent::Link)]);
+    };
+}
+use path_functions;
+
 /// Shows an instance the folders of its policy. One that can't be opened is left out, and the operator is told.
 ///
 /// No part of a folder's path may be a symbolic link: who can write above it could turn it to another place.

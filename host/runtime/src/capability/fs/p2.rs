@@ -8,7 +8,8 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
 };
 
-use super::{Fd, Intent, drop_descriptor, get_directories, granted, left};
+use super::super::WASI_P2;
+use super::{Fd, Intent, drop_descriptor, get_directories, granted, left, path_functions};
 use crate::sandbox::Ctx;
 
 /// A function that names paths: asks for each, then does what the crate does.
@@ -30,8 +31,8 @@ macro_rules! shadow {
 }
 
 pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-    linker.instance("wasi:filesystem/preopens@0.2.12")?.func_wrap("get-directories", get_directories)?;
-    let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
+    linker.instance(&format!("wasi:filesystem/preopens@{WASI_P2}"))?.func_wrap("get-directories", get_directories)?;
+    let mut types = linker.instance(&format!("wasi:filesystem/types@{WASI_P2}"))?;
     types.resource("descriptor", ResourceType::host::<Descriptor>(), drop_descriptor)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
@@ -49,28 +50,7 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    shadow!(types, "stat-at", stat_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
-    shadow!(types, "readlink-at", readlink_at(fd, path: String), [(fd.rep(), &path, Intent::Read)]);
-    shadow!(types, "metadata-hash-at", metadata_hash_at(fd, follow: PathFlags, path: String), [(fd.rep(), &path, Intent::Read)]);
-    shadow!(types, "create-directory-at", create_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
-    shadow!(types, "remove-directory-at", remove_directory_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
-    shadow!(types, "unlink-file-at", unlink_file_at(fd, path: String), [(fd.rep(), &path, Intent::Write)]);
-    shadow!(
-        types, "set-times-at",
-        set_times_at(fd, follow: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp),
-        [(fd.rep(), &path, Intent::Write)]
-    );
-    shadow!(
-        types, "link-at",
-        link_at(fd, follow: PathFlags, from: String, into: Fd, to: String),
-        [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
-    );
-    shadow!(
-        types, "rename-at",
-        rename_at(fd, from: String, into: Fd, to: String),
-        [(fd.rep(), &from, Intent::ReadWrite), (into.rep(), &to, Intent::Write)]
-    );
-    shadow!(types, "symlink-at", symlink_at(fd, target: String, path: String), [(fd.rep(), &path, Intent::Link)]);
+    path_functions!(shadow, types);
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! Standard `wasi:http`, 0.2 and 0.3, on the same back end. What is linked is the crate `wasmtime-wasi-http`; here is what it
 //! sends requests with.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use ::http::{Request, Response};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime::component::{Accessor, Linker, Resource};
 use wasmtime::{AsContextMut, StoreContextMut};
@@ -12,6 +16,7 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 use wasmtime_wasi_http::p3::bindings::http as p3;
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView};
 
+use super::super::{WASI_P2, WASI_P3};
 use crate::call::{self, Call};
 use crate::egress::{Body, EgressError, Terms};
 use crate::sandbox::Ctx;
@@ -44,15 +49,55 @@ impl WasiHttpHooks for Outbound {
                 gone: call.gone.clone(),
             };
             let rights = call.governance.rights();
-            let sent = super::send(call, rights, request.map(Body::streamed), terms);
+            let (gone, (head, body)) = (call.gone.clone(), request.into_parts());
+            let body = Shared(Arc::new(Mutex::new(body)));
+            let sent = super::send(call, rights, Request::from_parts(head, Body::streamed(body.clone())), terms);
             let answer = match options.first_byte_timeout {
                 None => sent.await,
                 Some(timeout) => tokio::time::timeout(timeout, sent).await.map_err(|_| Error::HttpResponseTimeout)?,
             };
-            let response = answer.map_err(explain)?.response;
+            let response = match answer {
+                Ok(answer) => answer.response,
+                Err(error) => {
+                    // A guest that still writes would learn of a closed pipe, and not why: let it come to its end.
+                    tokio::spawn(async move { gone.run_until_cancelled(discard(body)).await });
+                    return Err(explain(error));
+                }
+            };
             let io: Work<()> = Box::new(std::future::ready(Ok(())));
             Ok((response.map(|body| body.map_err(explain).boxed_unsync()), io))
         })
+    }
+}
+
+async fn discard(mut body: Shared) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// A body of which the sender may keep a hold.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<WasiBody>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, WasiBody> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl http_body::Body for Shared {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
     }
 }
 
@@ -77,9 +122,9 @@ fn explain(error: EgressError) -> Error {
 /// Puts before both versions what says in whose name a request is sent.
 pub(in crate::capability) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap("handle", handle)?;
+    linker.instance(&format!("wasi:http/outgoing-handler@{WASI_P2}"))?.func_wrap("handle", handle)?;
     linker
-        .instance("wasi:http/client@0.3.0")?
+        .instance(&format!("wasi:http/client@{WASI_P3}"))?
         .func_wrap_concurrent("send", |accessor, (request,)| Box::pin(async move { Ok((send(accessor, request).await?,)) }))?;
     linker.allow_shadowing(false);
     Ok(())
