@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use policy::{
-    Authority, Caller, ComponentName, Cost, Denied, Facts, Ledger, ModelName, Policies, SecretSource, Snapshot, Tenant, Witness,
+    Authority, Caller, ComponentName, Cost, Denied, Facts, Ledger, ModelName, Policies, SecretSource, Snapshot, Witness,
 };
 use url::Url;
 
@@ -70,10 +70,10 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(folder.path().join("rules.cedar"), RULE)?;
     let wanted = ["embed", "generate", "http"].map(String::from);
     let policy: Snapshot = Policies::read(folder.path())?.snapshot(&"c".parse()?, &wanted, &Nothing)?;
-    let (ledger, tenant) = (Arc::<Ledger>::default(), Tenant::local());
+    let (ledger, caller) = (Arc::<Ledger>::default(), Caller::local());
     ledger.set(policy.quota(), u64::MAX, true);
     let authority =
-        Authority { policy: &policy, ledger: &ledger, tenant: &tenant, caller: Caller::Local, now: None, witness: &Silent };
+        Authority { policy: &policy, ledger: &ledger, caller: &caller, now: None, witness: &Silent };
     let (allowed, denied) = (Url::parse("https://api.example.com/v1/x")?, Url::parse("https://evil.example.com/v1/x")?);
     let get = http::Method::GET;
     let mut out = std::io::stdout();

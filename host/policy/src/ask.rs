@@ -11,7 +11,7 @@ use url::Url;
 use crate::explain::{self, DEFAULT_MODEL};
 use crate::{
     Action, Authority, Caller, Cost, Denial, Denied, Ledger, Mode, ModelName, NameError, Reason, Route, RouteError, Rule,
-    Snapshot, Tenant, Witness,
+    Snapshot, Witness,
 };
 
 /// Something that a component could want to do.
@@ -81,8 +81,6 @@ pub enum AskError {
 /// How something is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
-    /// In a request of this tenant.
-    pub tenant: Tenant,
     /// By this caller.
     pub caller: Caller,
     /// At this time; none is now.
@@ -91,7 +89,7 @@ pub struct Circumstances {
 
 impl Default for Circumstances {
     fn default() -> Self {
-        Circumstances { tenant: Tenant::local(), caller: Caller::Local, now: None }
+        Circumstances { caller: Caller::local(), now: None }
     }
 }
 
@@ -149,8 +147,8 @@ impl Ask {
         let log = policy.grants().log.clone().unwrap_or_default();
         ledger.set(policy.quota(), log.bytes_per_min_max, policy.mode() == Mode::Enforce);
         let (ledger, witness) = (Arc::new(ledger), Record::default());
-        let Circumstances { tenant, caller, now } = circumstances;
-        let used = self.with(Authority { policy, ledger: &ledger, tenant, caller: *caller, witness: &witness, now: *now });
+        let Circumstances { caller, now } = circumstances;
+        let used = self.with(Authority { policy, ledger: &ledger, caller, witness: &witness, now: *now });
         match (used, witness.0.into_inner()) {
             (Ok(explanation), None) => Decision::allowed(explanation),
             (used, told) => Decision { is_allowed: used.is_ok(), ..told.unwrap_or_default() },
@@ -422,8 +420,7 @@ models = ["t"]
         let policy = policies.snapshot(&"chat".parse().expect("a name"), &["log".into()], &facts).expect("a good policy");
         let at = |time: &str, tenant: &str| Circumstances {
             now: Some(parse_time(time).expect("a time")),
-            tenant: Tenant::named(tenant),
-            caller: Caller::Local,
+            caller: Caller::new("local", crate::Tenant::named(tenant)),
         };
         assert!(Ask::Log.decide(&policy, &at("2026-01-02T08:00:00Z", "local")).is_allowed);
         for circumstances in [at("2026-01-02T07:59:59Z", "local"), at("2026-01-02T08:00:00Z", "guest")] {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::ModelName;
 use crate::action::Action;
-use crate::caller::{Caller, Tenant};
+use crate::caller::Caller;
 use crate::denial::{Denial, Denied, Detail, Reason, Witness};
 use crate::explain::DEFAULT_MODEL;
 use crate::grant::models::Models;
@@ -29,7 +29,7 @@ impl Cost {
     }
 }
 
-/// Somebody's power at one moment: what the component's policy grants, in a request of a tenant and a caller.
+/// Somebody's power at one moment: what the component's policy grants, in a request of a caller.
 ///
 /// Its methods, one for each capability in `grant/`, are all that makes a [`Permit`].
 #[derive(Clone, Copy)]
@@ -38,10 +38,8 @@ pub struct Authority<'a> {
     pub policy: &'a Snapshot,
     /// What it has used.
     pub ledger: &'a Arc<Ledger>,
-    /// Whose request it is.
-    pub tenant: &'a Tenant,
-    /// Who asks.
-    pub caller: Caller,
+    /// Who asks, and for whom.
+    pub caller: &'a Caller,
     /// Who is told of denials.
     pub witness: &'a dyn Witness,
     /// When it is for rules that ask; none is now.
@@ -117,8 +115,8 @@ impl Authority<'_> {
 
     fn tell(&self, action: Action<'_>, detail: Detail<'_>, reason: Reason, is_enforced: bool) {
         self.ledger.denied(is_enforced);
-        let Authority { policy, tenant, caller, .. } = *self;
-        self.witness.denied(&Denied { policy, action, detail, reason, is_enforced, tenant, caller });
+        let Authority { policy, caller, .. } = *self;
+        self.witness.denied(&Denied { policy, action, detail, reason, is_enforced, caller });
     }
 }
 

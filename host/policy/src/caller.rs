@@ -1,5 +1,6 @@
 //! Who a request comes from.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// The owner of data and quota that a request belongs to. Instances are never shared between tenants.
@@ -9,8 +10,7 @@ pub struct Tenant(Arc<str>);
 impl Tenant {
     /// The one tenant of a server that has no keys.
     pub fn local() -> Tenant {
-        static LOCAL: LazyLock<Arc<str>> = LazyLock::new(|| "local".into());
-        Tenant(LOCAL.clone())
+        Caller::local().tenant
     }
 
     /// The tenant of this name.
@@ -24,9 +24,38 @@ impl Tenant {
     }
 }
 
-/// Who makes a request. Until there are keys, everybody on the loopback interface is `Local`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody on this machine.
-    Local,
+/// Who makes a request, and for which tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    id: Arc<str>,
+    tenant: Tenant,
+}
+
+impl Caller {
+    /// Somebody on this machine, where nobody has to say who they are.
+    pub fn local() -> Caller {
+        static LOCAL: LazyLock<Caller> = LazyLock::new(|| Caller::new("local", Tenant::named("local")));
+        LOCAL.clone()
+    }
+
+    /// A caller by an id that tells it from all others.
+    pub fn new(id: &str, tenant: Tenant) -> Caller {
+        Caller { id: id.into(), tenant }
+    }
+
+    /// Its id, for logs and rules: `local`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whose data and quota its requests are about.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
 }

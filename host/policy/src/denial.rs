@@ -7,7 +7,7 @@ use http::HeaderName;
 use url::Url;
 
 use crate::action::Action;
-use crate::caller::{Caller, Tenant};
+use crate::caller::Caller;
 use crate::quota::Exhausted;
 use crate::rule::RuleId;
 use crate::snapshot::Snapshot;
@@ -109,8 +109,6 @@ pub struct Denied<'a> {
     pub reason: Reason,
     /// False where the mode is `observe` and it went on all the same.
     pub is_enforced: bool,
-    /// Whose request it was.
-    pub tenant: &'a Tenant,
-    /// Who asked.
-    pub caller: Caller,
+    /// Who asked, and for whom.
+    pub caller: &'a Caller,
 }

@@ -134,7 +134,7 @@ mod tests {
 
     use super::component::tests::Nothing;
     use super::*;
-    use crate::{Action, Authority, Caller, Cost, Denial, LoadError, Policies, Reason, Tenant};
+    use crate::{Action, Authority, Caller, Cost, Denial, LoadError, Policies, Reason};
 
     /// A folder of its own for each test, gone after it.
     struct Folder(PathBuf);
@@ -213,12 +213,12 @@ mod tests {
 
     /// Asks for an embedding by the component `chat` under the policies of a folder, which may be in the mode `observe`.
     fn embed(folder: &Folder, model: &str) -> (Result<(), Denial>, Option<Rule>) {
-        let (ledger, tenant) = (Arc::default(), Tenant::local());
+        let (ledger, caller) = (Arc::default(), Caller::local());
         let policies = Policies::read(&folder.0).expect("policies");
         let component = "chat".parse().expect("a name");
         let policy = &policies.snapshot(&component, &["embed".into()], &Nothing).expect("a policy");
         let witness = &Nothing;
-        let authority = Authority { policy, ledger: &ledger, tenant: &tenant, caller: Caller::Local, witness, now: None };
+        let authority = Authority { policy, ledger: &ledger, caller: &caller, witness, now: None };
         let answer = authority.embed(Some(model), Cost::default()).map(drop);
         let rule = match answer {
             Err(Denial { reason: Reason::Forbidden(id), .. }) => policy.all_rules().rule(id).cloned(),
@@ -266,9 +266,9 @@ unless { resource.path like "/data/tmp/*" };
         let forbids = |component: &str, label: &str, hour: u64, action: Action<'_>| {
             let component = component.parse().expect("a name");
             let (policy, ledger) = (Policies::default().snapshot(&component, &[], &Nothing).expect("none"), Arc::default());
-            let (policy, ledger, tenant) = (&policy, &ledger, &Tenant::local());
+            let (policy, ledger, caller) = (&policy, &ledger, &Caller::local());
             let now = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(hour * 3_600));
-            let authority = Authority { policy, ledger, tenant, caller: Caller::Local, witness: &Nothing, now };
+            let authority = Authority { policy, ledger, caller, witness: &Nothing, now };
             rules.of(&component, &[label.into()]).forbids(&action, &authority).map(|RuleId(number)| number)
         };
         let url = "https://api.example.com/v1".parse().expect("a URL");

@@ -8,7 +8,7 @@ use crate::rule::Rules;
 use crate::snapshot::Source;
 use crate::{
     Authority, CAPABILITIES, Caller, ComponentName, Denied, Facts, Ledger, LoadError, Mode, ModelName, Reason, SecretSource,
-    Snapshot, Tenant, Witness,
+    Snapshot, Witness,
 };
 
 /// A server as a test wants it.
@@ -60,7 +60,7 @@ pub(crate) struct Told {
 pub(crate) struct World {
     pub(crate) policy: Snapshot,
     pub(crate) ledger: Arc<Ledger>,
-    tenant: Tenant,
+    caller: Caller,
     told: RefCell<Vec<Told>>,
 }
 
@@ -94,12 +94,12 @@ impl World {
         let ledger = Ledger::default();
         let log = policy.grants().log.clone().unwrap_or_default();
         ledger.set(policy.quota(), log.bytes_per_min_max, policy.mode() == Mode::Enforce);
-        Ok(World { policy, ledger: Arc::new(ledger), tenant: Tenant::local(), told: RefCell::default() })
+        Ok(World { policy, ledger: Arc::new(ledger), caller: Caller::local(), told: RefCell::default() })
     }
 
     pub(crate) fn authority(&self) -> Authority<'_> {
-        let World { policy, ledger, tenant, .. } = self;
-        Authority { policy, ledger, tenant, caller: Caller::Local, witness: self, now: None }
+        let World { policy, ledger, caller, .. } = self;
+        Authority { policy, ledger, caller, witness: self, now: None }
     }
 
     /// What was told since this was asked before.

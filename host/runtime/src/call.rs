@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use policy::{Authority, Caller, Tenant};
+use policy::{Authority, Caller};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
@@ -50,9 +50,7 @@ impl fmt::Display for RequestId {
 pub(crate) struct Call {
     /// The request's id.
     pub(crate) id: RequestId,
-    /// Whose data and quota this is about.
-    pub(crate) tenant: Tenant,
-    /// Who asked.
+    /// Who asked, and for whom.
     pub(crate) caller: Caller,
     /// When the request must be over.
     pub(crate) deadline: Instant,
@@ -71,7 +69,7 @@ pub(crate) struct Call {
 impl Call {
     /// Asks for a right in the name of this request.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
-        let asker = Asker { request: self.id.as_str(), tenant: &self.tenant, caller: self.caller };
+        let asker = Asker { request: self.id.as_str(), caller: &self.caller };
         self.governance.ask(&asker, ask)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Snapshot, Tenant, Witness};
+use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Snapshot, Witness};
 
 use crate::call::Call;
 use crate::capability::env;
@@ -87,7 +87,6 @@ impl Governance {
         ask(Authority {
             policy: &rights.policy,
             ledger: &self.ledger,
-            tenant: asker.tenant,
             caller: asker.caller,
             now: None,
             witness: &record,
@@ -117,9 +116,9 @@ impl Standing {
 
 impl egress::Rights for Standing {
     fn authority(&self) -> Authority<'_> {
-        let Call { governance, tenant, caller, .. } = &*self.call;
+        let Call { governance, caller, .. } = &*self.call;
         let (policy, ledger) = (&self.rights.policy, &governance.ledger);
-        Authority { policy, ledger, tenant, caller: *caller, now: None, witness: self }
+        Authority { policy, ledger, caller, now: None, witness: self }
     }
 }
 
@@ -133,17 +132,15 @@ impl Witness for Standing {
 pub(crate) struct Asker<'a> {
     /// The request's id; `-` outside any.
     pub(crate) request: &'a str,
-    /// Whose request it is.
-    pub(crate) tenant: &'a Tenant,
-    /// Who asks.
-    pub(crate) caller: Caller,
+    /// Who asks, and for whom.
+    pub(crate) caller: &'a Caller,
 }
 
 impl Asker<'static> {
     /// The component itself, outside any request.
     pub(crate) fn nobody() -> Asker<'static> {
-        static LOCAL: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::local);
-        Asker { request: "-", tenant: &LOCAL, caller: Caller::Local }
+        static LOCAL: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::local);
+        Asker { request: "-", caller: &LOCAL }
     }
 }
 
@@ -162,8 +159,8 @@ impl Witness for Record<'_> {
         if !governance.may_tell() {
             return;
         }
-        let (caller, tenant) = (denied.caller, denied.tenant.as_str());
-        tracing::warn!(%request, ?caller, tenant, %component, "{}", denied.explain());
+        let (caller, tenant) = (denied.caller, denied.caller.tenant().as_str());
+        tracing::warn!(%request, %caller, tenant, %component, "{}", denied.explain());
     }
 }
 

@@ -296,7 +296,7 @@ pub(crate) async fn dispatch(
 fn place(component: &Arc<Component>, rights: &Arc<Rights>, work: Work) -> Arc<Slot> {
     let (call, deadline) = (work.call.clone(), work.call.deadline);
     let start = || start(component, rights.clone(), call.clone());
-    let slot = component.instances.find_or(&call.tenant, rights, deadline, start);
+    let slot = component.instances.find_or(call.caller.tenant(), rights, deadline, start);
     let Err(mpsc::error::SendError(work)) = slot.work.send(work) else { return slot };
     // It died just now.
     let slot = start();
@@ -309,7 +309,7 @@ fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) ->
     let (work, incoming) = mpsc::unbounded_channel();
     let load = Load { deadlines: [starter.deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
     let (abort, registration) = AbortHandle::new_pair();
-    let slot = Arc::new(Slot { tenant: starter.tenant.clone(), rights, work, load: Mutex::new(load), abort });
+    let slot = Arc::new(Slot { tenant: starter.caller.tenant().clone(), rights, work, load: Mutex::new(load), abort });
     let clock = Arc::<Clock>::default();
     let life = live(component.clone(), slot.clone(), incoming, starter.clone(), clock.clone());
     if component.is_blocking {

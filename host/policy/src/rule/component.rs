@@ -13,7 +13,7 @@ use super::target::{TYPES, entity, resource, text};
 use super::{Rule, RuleId};
 use crate::action::Action;
 use crate::authority::Authority;
-use crate::{Caller, ComponentName};
+use crate::ComponentName;
 
 /// What has to be left of the stack for rules to be evaluated, and what they get elsewhere where that is not left, in bytes.
 ///
@@ -131,14 +131,12 @@ impl ActionRules {
 
     fn context(&self, action: &Action<'_>, authority: &Authority<'_>) -> Option<Context> {
         let now = || RestrictedExpression::new_datetime(utc(authority.now.unwrap_or_else(SystemTime::now)));
-        let caller = match authority.caller {
-            Caller::Local => "local",
-        };
         let method = match action {
             Action::Http { method, .. } => Some(text("method", method.as_str())),
             _ => None,
         };
-        let pairs = [text("tenant", authority.tenant.as_str()), text("caller", caller), ("labels".into(), self.labels.clone())];
+        let (caller, tenant) = (authority.caller.id(), authority.caller.tenant().as_str());
+        let pairs = [text("tenant", tenant), text("caller", caller), ("labels".into(), self.labels.clone())];
         let now = self.is_timed.then(|| ("now".into(), now()));
         Context::from_pairs(pairs.into_iter().chain(now).chain(method)).ok()
     }
@@ -172,7 +170,7 @@ pub(super) mod tests {
     use http::Method;
 
     use super::*;
-    use crate::{Denied, Facts, Ledger, ModelName, Policies, Rules, SecretSource, Snapshot, Tenant, Witness};
+    use crate::{Caller, Denied, Facts, Ledger, ModelName, Policies, Rules, SecretSource, Snapshot, Witness};
 
     /// A server without anything, and nobody who listens.
     pub(in crate::rule) struct Nothing;
@@ -204,7 +202,7 @@ pub(super) mod tests {
         rules: ComponentRules,
         policy: Snapshot,
         ledger: Arc<Ledger>,
-        tenant: Tenant,
+        caller: Caller,
     }
 
     fn chat(labels: &[&str], rules: &str) -> Chat {
@@ -214,16 +212,16 @@ pub(super) mod tests {
             rules: Rules::parse([("rules.cedar", rules)]).expect("good rules").of(&name, &labels),
             policy: Policies::default().snapshot(&name, &[], &Nothing).expect("an empty policy"),
             ledger: Arc::default(),
-            tenant: Tenant::local(),
+            caller: Caller::local(),
         }
     }
 
     impl Chat {
         /// The number of the rule that forbids an action at a time, in seconds since 1970.
         fn forbids_at(&self, second: u64, action: Action<'_>) -> Option<u16> {
-            let Chat { policy, ledger, tenant, .. } = self;
+            let Chat { policy, ledger, caller, .. } = self;
             let now = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
-            let authority = Authority { policy, ledger, tenant, caller: Caller::Local, witness: &Nothing, now };
+            let authority = Authority { policy, ledger, caller, witness: &Nothing, now };
             self.rules.forbids(&action, &authority).map(|rule| rule.0)
         }
 
@@ -273,8 +271,8 @@ pub(super) mod tests {
     #[test]
     fn what_every_request_says_fits_the_schema() {
         let rules = chat(&["pii"], "forbid (principal, action, resource) when { context.now > datetime(\"2026-01-01\") };");
-        let Chat { policy, ledger, tenant, .. } = &rules;
-        let authority = Authority { policy, ledger, tenant, caller: Caller::Local, witness: &Nothing, now: None };
+        let Chat { policy, ledger, caller, .. } = &rules;
+        let authority = Authority { policy, ledger, caller, witness: &Nothing, now: None };
         let url = "https://example.com/x?q".parse().expect("a URL");
         let http = Action::Http { method: &Method::GET, url: &url };
         for action in [http, Action::Log, Action::Nn("a"), Action::Read("/a"), Action::Secret("a"), Action::Config("a")] {
@@ -381,8 +379,8 @@ pub(super) mod tests {
     #[test]
     fn unless_told_the_time_it_is_now() {
         let past = chat(&[], "forbid (principal, action, resource) when { context.now > datetime(\"2025-01-01\") };");
-        let Chat { policy, ledger, tenant, .. } = &past;
-        let authority = Authority { policy, ledger, tenant, caller: Caller::Local, witness: &Nothing, now: None };
+        let Chat { policy, ledger, caller, .. } = &past;
+        let authority = Authority { policy, ledger, caller, witness: &Nothing, now: None };
         assert_eq!(past.rules.forbids(&Action::Log, &authority), Some(RuleId(0)));
     }
 

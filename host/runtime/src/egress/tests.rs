@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::Request;
 use http_body_util::BodyExt;
-use policy::{Authority, Caller, ComponentName, Denied, Facts, Ledger, ModelName, Policies, Snapshot, Tenant, Witness};
+use policy::{Authority, Caller, ComponentName, Denied, Facts, Ledger, ModelName, Policies, Snapshot, Witness};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -216,12 +216,11 @@ struct Held {
 
 impl Rights for Held {
     fn authority(&self) -> Authority<'_> {
-        static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::local);
+        static CALLER: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::local);
         Authority {
             policy: &self.policy,
             ledger: &self.ledger,
-            tenant: &TENANT,
-            caller: Caller::Local,
+            caller: &CALLER,
             now: None,
             witness: &self.told,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use axum::body::Body;
 use http_body::Body as _;
-use policy::{Caller, Resource, Tenant};
+use policy::{Caller, Resource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -87,8 +87,7 @@ async fn admitted(
     let limits = rights.policy.limits();
     let call = Arc::new(Call {
         id: id.clone(),
-        tenant: Tenant::local(),
-        caller: Caller::Local,
+        caller: Caller::local(),
         deadline: Instant::now() + Duration::from_millis(limits.wall_ms_max),
         governance: component.governance.clone(),
         gone: CancellationToken::new(),

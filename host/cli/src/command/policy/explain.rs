@@ -30,7 +30,7 @@ impl Args {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let ask = Ask::parse(&self.action, self.target.as_deref())?;
         let now = self.at.as_deref().map(parse_time).transpose()?;
-        let circumstances = Circumstances { tenant: Tenant::named(&self.tenant), caller: Caller::Local, now };
+        let circumstances = Circumstances { caller: Caller::new("local", Tenant::named(&self.tenant)), now };
         let setup = self.places.setup()?;
         let manifest = setup.manifest(self.component.as_str())?;
         let manifest = manifest.with_context(|| {
