@@ -14,13 +14,13 @@ use crate::process::{self, Says, Served};
 use crate::table::{Samples, Table, aim};
 
 const ROUND: Duration = Duration::from_secs(1);
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 const HANDLER_OVER_HYPER_MAX: f64 = 1.7;
 const EMBEDDINGS_US_MAX: f64 = 100.0;
 
 /// How requests come in.
 pub(crate) struct Traffic {
-    name: &'static str,
+    pub(crate) name: &'static str,
     connections: u32,
     pace: Pace,
 }
@@ -28,14 +28,15 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// One request at a time.
     pub(crate) const ONE: Traffic = Traffic { name: "one at a time", connections: 1, pace: Pace::Closed };
-}
 
-const TRAFFICS: [Traffic; 2] = [
-    // The server sleeps between requests, and pays for waking up.
-    Traffic { name: "2000 requests/s over 8 connections", connections: 8, pace: Pace::Every(Duration::from_millis(4)) },
-    // The faster server has more to do each time it wakes, and a client that never sleeps: both make it look better.
-    Traffic { name: "as many as 8 connections get answered", connections: 8, pace: Pace::Closed },
-];
+    /// What servers are compared under.
+    pub(crate) const ALL: [Traffic; 2] = [
+        // The server sleeps between requests, and pays for waking up.
+        Traffic { name: "2000 requests/s over 8 connections", connections: 8, pace: Pace::Every(Duration::from_millis(4)) },
+        // The faster server has more to do each time it wakes, and a client that never sleeps: both make it look better.
+        Traffic { name: "as many as 8 connections get answered", connections: 8, pace: Pace::Closed },
+    ];
+}
 
 /// One kind of request to one of the servers.
 struct Case {
@@ -44,7 +45,7 @@ struct Case {
     request: Vec<u8>,
     /// The case of `wasmtime serve` that does the same.
     peer: Option<&'static str>,
-    costs: [Cost; TRAFFICS.len()],
+    costs: [Cost; Traffic::ALL.len()],
 }
 
 /// What requests cost, one entry a round.
@@ -93,13 +94,13 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
         client::drive(servers[case.server].address, &case.request, 8, Pace::Closed, WARM_UP)?;
     }
     for _ in 0..rounds {
-        for (index, traffic) in TRAFFICS.iter().enumerate() {
+        for (index, traffic) in Traffic::ALL.iter().enumerate() {
             for case in &mut cases {
                 case.costs[index].measure(&servers[case.server], &case.request, traffic)?;
             }
         }
     }
-    (0..TRAFFICS.len()).try_for_each(|traffic| Ok(print(traffic, &cases, out)?))
+    (0..Traffic::ALL.len()).try_for_each(|traffic| Ok(print(traffic, &cases, out)?))
 }
 
 /// Test guests under several ways to live.
@@ -177,7 +178,7 @@ fn serve_with(wasmtime: &Path, guest: &str) -> Command {
 }
 
 fn print(traffic: usize, cases: &[Case], out: &mut dyn Write) -> std::io::Result<()> {
-    let title = format!("http: CPU of the server process for one request, {}", TRAFFICS[traffic].name);
+    let title = format!("http: CPU of the server process for one request, {}", Traffic::ALL[traffic].name);
     let mut table = Table::new(["server", "CPU µs", "requests/s", "over hyper", "over wasmtime serve", "aim"]);
     let cpu_us = |case: &Case| case.costs[traffic].cpu_us.clone();
     for case in cases {

@@ -2,6 +2,7 @@
 
 mod client;
 mod encode;
+mod governance;
 mod hostile;
 mod http;
 mod llm;
@@ -19,17 +20,18 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [hostile] [start] [memory]   (none: all)
+const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [governance] [hostile] [start] [memory]   (none: all)
        bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 
 /// One bench: it measures everything once a round.
 type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("encode", encode::run),
     ("llm", llm::run),
     ("share", share::run),
     ("http", http::run),
+    ("governance", governance::run),
     ("hostile", hostile::run),
     ("start", start::run),
     ("memory", memory::run),
