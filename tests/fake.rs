@@ -187,13 +187,13 @@ struct Held(Reservation);
 
 impl Held {
     fn new(book: Reservation) -> Result<Held, JobError> {
-        if book.ledger().hold(GENERATION_BYTES) { Ok(Held(book)) } else { Err(JobError::Quota) }
+        if book.hold(GENERATION_BYTES) { Ok(Held(book)) } else { Err(JobError::Quota) }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.ledger().release(GENERATION_BYTES);
+        self.0.release(GENERATION_BYTES);
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod compile;
 pub(crate) mod doctor;
+pub(crate) mod key;
 pub(crate) mod model;
 pub(crate) mod policy;
 pub(crate) mod pull;

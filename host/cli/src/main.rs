@@ -35,7 +35,10 @@ enum Command {
     /// Look at a model, or run it on raw inputs.
     #[command(subcommand)]
     Model(command::model::Command),
-    /// Show what each component of a running server has used.
+    /// Make, list and revoke the keys that callers show.
+    #[command(subcommand)]
+    Key(command::key::Command),
+    /// Show what each component and tenant of a running server has used.
     Usage(command::usage::Args),
     /// Compile a component for the server that starts this.
     #[command(hide = true)]
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
+        Command::Key(command) => command::key::run(command),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
         Command::Policy(command) => command::policy::run(command),

@@ -420,7 +420,7 @@ models = ["t"]
         let policy = policies.snapshot(&"chat".parse().expect("a name"), &["log".into()], &facts).expect("a good policy");
         let at = |time: &str, tenant: &str| Circumstances {
             now: Some(parse_time(time).expect("a time")),
-            caller: Caller::new("local", crate::Tenant::named(tenant)),
+            caller: Caller::new("local", tenant.parse().expect("a name")),
         };
         assert!(Ask::Log.decide(&policy, &at("2026-01-02T08:00:00Z", "local")).is_allowed);
         for circumstances in [at("2026-01-02T07:59:59Z", "local"), at("2026-01-02T08:00:00Z", "guest")] {

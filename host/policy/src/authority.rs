@@ -10,7 +10,7 @@ use crate::denial::{Denial, Denied, Detail, Reason, Witness};
 use crate::explain::DEFAULT_MODEL;
 use crate::grant::models::Models;
 use crate::permit::Permit;
-use crate::quota::{Exhausted, Ledger, Reservation};
+use crate::quota::{Books, Ledger, Overdrawn};
 use crate::snapshot::{Mode, Snapshot};
 
 /// What an operation will use of the models' quotas, as far as one can tell before it.
@@ -77,8 +77,17 @@ impl Authority<'_> {
     }
 
     /// Tells of a quota that is used up. Where quotas are not enforced the [`Ledger`] lets everything through.
-    pub(crate) fn over_quota(&self, action: Action<'_>, exhausted: Exhausted) -> Denial {
-        self.refuse(action, Reason::Quota(exhausted))
+    pub(crate) fn over_quota(&self, action: Action<'_>, overdrawn: Overdrawn) -> Denial {
+        let reason = match overdrawn {
+            Overdrawn::Component(exhausted) => Reason::Quota(exhausted),
+            Overdrawn::Tenant(exhausted) => Reason::TenantQuota(exhausted),
+        };
+        self.refuse(action, reason)
+    }
+
+    /// The books that what happens under it counts in.
+    pub fn books(&self) -> Books<'_> {
+        Books { component: self.ledger, tenant: self.caller.ledger() }
     }
 
     /// Decides on the use of a model: which one, and whether there is quota for it.
@@ -104,17 +113,15 @@ impl Authority<'_> {
         };
         let model = model.map_err(|reason| self.refuse(action(name), reason))?;
         self.decide(action(name), chosen.map(|_| ()))?;
-        let reserved = self.ledger.reserve(cost.input_tokens, cost.output_tokens);
-        let reservation = reserved.map_err(|exhausted| self.over_quota(action(model.as_str()), exhausted))?;
+        let in_scope = self.caller.may_use(&model).map_err(Reason::NotInScope);
+        self.decide_always(action(model.as_str()), in_scope)?;
+        let reserved = self.books().reserve(cost.input_tokens, cost.output_tokens);
+        let reservation = reserved.map_err(|overdrawn| self.over_quota(action(model.as_str()), overdrawn))?;
         Ok(Permit::new(permitted(model), reservation))
     }
 
-    pub(crate) fn nothing_reserved(&self) -> Reservation {
-        Reservation::empty(self.ledger)
-    }
-
     fn tell(&self, action: Action<'_>, detail: Detail<'_>, reason: Reason, is_enforced: bool) {
-        self.ledger.denied(is_enforced);
+        self.books().denied(is_enforced);
         let Authority { policy, caller, .. } = *self;
         self.witness.denied(&Denied { policy, action, detail, reason, is_enforced, caller });
     }

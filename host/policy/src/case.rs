@@ -92,7 +92,7 @@ struct Entry {
     expect: Expect,
     because: Option<String>,
     at: Option<toml::Value>,
-    tenant: Option<String>,
+    tenant: Option<Tenant>,
 }
 
 impl Case {
@@ -118,7 +118,7 @@ impl Case {
             at => parse_time(at.as_str().unwrap_or_default()),
         };
         let now = at.map(time).transpose().map_err(|_| CaseError::At { place: place.clone() })?;
-        let caller = tenant.map_or_else(Caller::local, |tenant| Caller::new("local", Tenant::named(&tenant)));
+        let caller = tenant.map_or_else(Caller::local, |tenant| Caller::new("local", tenant));
         let question = target.map_or(action.clone(), |target| format!("{action} {target}"));
         let circumstances = Circumstances { caller, now };
         Ok(Case { place, component, capabilities, question, ask, expect, because, circumstances })
@@ -217,7 +217,7 @@ because = "the moon"
             let text = format!("[[case]]\ncomponent = \"c\"\naction = \"log\"\nexpect = \"deny\"\nat = {at}\ntenant = \"t\"");
             let case = parse(&text).expect("a good case").remove(0);
             assert_eq!(case.circumstances.now, parse_time("2026-01-02T03:04:05Z").ok());
-            assert_eq!(case.circumstances.caller.tenant(), &Tenant::named("t"));
+            assert_eq!(case.circumstances.caller.tenant(), &"t".parse::<Tenant>().expect("a name"));
         }
     }
 

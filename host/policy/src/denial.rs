@@ -7,7 +7,7 @@ use http::HeaderName;
 use url::Url;
 
 use crate::action::Action;
-use crate::caller::Caller;
+use crate::caller::{Bound, Caller};
 use crate::quota::Exhausted;
 use crate::rule::RuleId;
 use crate::snapshot::Snapshot;
@@ -41,8 +41,12 @@ pub enum Reason {
     Unsupported,
     /// A rule forbids it.
     Forbidden(RuleId),
-    /// A quota is used up.
+    /// The caller's key, token or tenant does not allow it.
+    NotInScope(Bound),
+    /// A quota of the component is used up.
     Quota(Exhausted),
+    /// A quota of the caller's tenant is used up.
+    TenantQuota(Exhausted),
 }
 
 /// A refusal, small enough to be made often.
@@ -68,7 +72,7 @@ impl Denial {
     /// When to ask again, where that helps.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.reason {
-            Reason::Quota(exhausted) => Some(exhausted.retry_after),
+            Reason::Quota(exhausted) | Reason::TenantQuota(exhausted) => Some(exhausted.retry_after),
             _ => None,
         }
     }

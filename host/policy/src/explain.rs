@@ -3,9 +3,11 @@
 mod granting;
 mod mend;
 pub(crate) mod remedy;
+mod scope;
 mod text;
 
 use self::remedy::Remedy;
+pub(crate) use self::scope::component_refused;
 use self::text::{Text, quoted};
 use crate::quota::Exhausted;
 use crate::{Action, Denied, Detail, Reason, Resource, Route, RuleId, Snapshot};
@@ -73,7 +75,9 @@ impl Denied<'_> {
             }
             Reason::Unsupported => Why::of("no policy can grant it; [http] is the way to other hosts".into()),
             Reason::Forbidden(rule) => Why::of(forbidden(policy, rule)),
+            Reason::NotInScope(bound) => self.out_of_scope(bound),
             Reason::Quota(exhausted) => used_up(policy, exhausted),
+            Reason::TenantQuota(exhausted) => self.tenant_used_up(exhausted),
         }
     }
 

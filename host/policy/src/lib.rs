@@ -35,7 +35,10 @@ mod testing;
 pub use action::Action;
 pub use ask::{Ask, AskError, Circumstances, Decision, parse_time};
 pub use authority::{Authority, Cost};
-pub use caller::{Caller, Tenant};
+pub use caller::{
+    Bound, Caller, Key, KeyError, KeyId, KeySet, Keys, NewKey, Scope, Selection, TenantPolicy, TenantSource, Tenants,
+    TokenError, TokenRules, VerifiedToken, digest_of_key, issuer_of, rfc3339,
+};
 pub use case::{Case, CaseError, Expect, Outcome};
 pub use check::{Finding, Site, check};
 pub use denial::{Denial, Denied, Detail, Reason, Witness};
@@ -52,9 +55,9 @@ pub use grant::{
     secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
 };
 pub use limit::Limits;
-pub use name::{ComponentName, ModelName, NameError};
+pub use name::{ComponentName, ModelName, NameError, Tenant};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
-pub use quota::{Exhausted, Ledger, Quota, Reservation, Resource, Usage};
+pub use quota::{Books, Exhausted, Ledger, Overdrawn, Quota, Reservation, Resource, Usage};
 pub use reference::{reference, schema};
 pub use route::{Method, Route, RouteError};
 pub use rule::{Rule, RuleError, RuleId, Rules};

@@ -73,6 +73,10 @@ name!(
     /// The registry name of a model: its folder under the models directory.
     ModelName, "model", 128, "a-z A-Z 0-9 . _ -", |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 );
+name!(
+    /// The owner of data and quota that requests belong to. Instances are never shared between tenants.
+    Tenant, "tenant", 64, "a-z 0-9 -", |c| matches!(c, 'a'..='z' | '0'..='9' | '-')
+);
 
 #[cfg(test)]
 mod tests {

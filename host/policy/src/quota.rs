@@ -4,12 +4,16 @@
 //! then at the rate of its quota. What an operation will use is reserved before it and settled by what it did use: too much
 //! reserved comes back, too little becomes a debt that later operations wait for.
 
+mod books;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::books::{Books, Overdrawn, Reservation};
 
 /// Time over which a quota counts.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,6 +46,20 @@ impl Default for Quota {
             device_ms_per_min_max: 60_000,
             device_bytes_max: 4 << 30,
             egress_bytes_per_min_max: 4 << 20,
+        }
+    }
+}
+
+impl Quota {
+    /// One that lets everything through.
+    pub fn unlimited() -> Quota {
+        Quota {
+            requests_per_min_max: u64::MAX,
+            input_tokens_per_min_max: u64::MAX,
+            output_tokens_per_min_max: u64::MAX,
+            device_ms_per_min_max: u64::MAX,
+            device_bytes_max: u64::MAX,
+            egress_bytes_per_min_max: u64::MAX,
         }
     }
 }
@@ -277,6 +295,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes back that an amount was used, just after [`take`](Self::take).
+    fn put_back(&self, resource: Resource, amount: u64) {
+        let bucket = self.bucket(resource);
+        bucket.give_back(amount, Duration::ZERO, Instant::now());
+        bucket.total.fetch_sub(amount, Ordering::Relaxed);
+    }
+
     /// Counts what was used, room or not; false when the quota is used up.
     pub fn charge(&self, resource: Resource, amount: u64) -> bool {
         let bucket = self.bucket(resource);
@@ -298,9 +323,9 @@ impl Ledger {
     ///
     /// # Errors
     /// When a quota is used up.
-    pub fn reserve(self: &Arc<Self>, input_tokens: u64, output_tokens: u64) -> Result<Reservation, Exhausted> {
+    fn reserve(self: &Arc<Self>, input_tokens: u64, output_tokens: u64) -> Result<Share, Exhausted> {
         if input_tokens == 0 && output_tokens == 0 {
-            return Ok(Reservation::empty(self)); // it uses no device
+            return Ok(Share::empty(self)); // it uses no device
         }
         let now = Instant::now();
         let device = self.bucket(Resource::DeviceTime).take_where(0, 1, now);
@@ -308,7 +333,7 @@ impl Ledger {
         let input = self.bucket(Resource::InputTokens).take_even_if_larger(input_tokens, now).map(|()| input_tokens);
         let input = self.unless_observed(Resource::InputTokens, input, || 0)?;
         let mut reservation =
-            Reservation { ledger: self.clone(), since: now, input: AtomicU64::new(input), output: AtomicU64::new(0) };
+            Share { ledger: self.clone(), since: now, input: AtomicU64::new(input), output: AtomicU64::new(0) };
         if output_tokens > 0 {
             let output = self.bucket(Resource::OutputTokens).take_up_to(output_tokens, now);
             reservation.output = AtomicU64::new(self.unless_observed(Resource::OutputTokens, output, || 0)?);
@@ -316,8 +341,8 @@ impl Ledger {
         Ok(reservation)
     }
 
-    /// Sets device memory aside, in bytes; false where there is none left for this component.
-    pub fn hold(&self, bytes: u64) -> bool {
+    /// Sets device memory aside, in bytes; false where there is none left.
+    fn hold(&self, bytes: u64) -> bool {
         let max = match self.is_enforced.load(Ordering::Relaxed) {
             true => self.device_bytes_max.load(Ordering::Relaxed),
             false => u64::MAX,
@@ -327,7 +352,7 @@ impl Ledger {
     }
 
     /// Gives device memory back.
-    pub fn release(&self, bytes: u64) {
+    fn release(&self, bytes: u64) {
         self.device_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -342,7 +367,7 @@ impl Ledger {
     }
 
     /// Counts a denial, or what would be one if the mode were not `observe`.
-    pub(crate) fn denied(&self, is_enforced: bool) {
+    fn denied(&self, is_enforced: bool) {
         let counter = if is_enforced { &self.denied } else { &self.would_deny };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -387,28 +412,23 @@ impl Ledger {
     }
 }
 
-/// Tokens that were set aside for one operation. What it uses is taken from them first; dropped, the rest comes back.
+/// The part of a [`Reservation`] that is in one book.
 #[derive(Debug)]
-pub struct Reservation {
+struct Share {
     ledger: Arc<Ledger>,
     since: Instant,
     input: AtomicU64,
     output: AtomicU64,
 }
 
-impl Reservation {
+impl Share {
     /// One of nothing, for what is not counted in tokens.
-    pub(crate) fn empty(ledger: &Arc<Ledger>) -> Reservation {
-        Reservation { ledger: ledger.clone(), since: Instant::now(), input: AtomicU64::new(0), output: AtomicU64::new(0) }
-    }
-
-    /// The book it is in.
-    pub fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    fn empty(ledger: &Arc<Ledger>) -> Share {
+        Share { ledger: ledger.clone(), since: Instant::now(), input: AtomicU64::new(0), output: AtomicU64::new(0) }
     }
 
     /// Counts what a step of the operation used; false when a quota is used up and the operation should end.
-    pub fn charge(&self, input_tokens: u64, output_tokens: u64, device_ns: u64) -> bool {
+    fn charge(&self, input_tokens: u64, output_tokens: u64, device_ns: u64) -> bool {
         let input = self.spend(Resource::InputTokens, &self.input, input_tokens);
         let output = self.spend(Resource::OutputTokens, &self.output, output_tokens);
         let device = self.ledger.charge(Resource::DeviceTime, device_ns);
@@ -424,7 +444,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Share {
     fn drop(&mut self) {
         let now = Instant::now();
         for (resource, left) in [(Resource::InputTokens, self.input.get_mut()), (Resource::OutputTokens, self.output.get_mut())]

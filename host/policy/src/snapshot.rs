@@ -12,7 +12,7 @@ use crate::grant::secret::Secrets;
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
     CAPABILITIES, ComponentName, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName, ModelsGrant, Quota,
-    RoutesGrant, SecretGrant, SecretSource,
+    RoutesGrant, SecretGrant, SecretSource, Tenants,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
@@ -100,6 +100,7 @@ pub trait Facts {
 pub struct Policies {
     folder: PathBuf,
     rules: Rules,
+    tenants: Tenants,
 }
 
 /// What one component may do: immutable, shared by every operation that began under it.
@@ -187,12 +188,13 @@ pub enum LoadError {
 const NOTHING: &str = "schema = 1\n";
 
 impl Policies {
-    /// Reads the rules of a folder; the files of components are read by [`snapshot`](Self::snapshot).
+    /// Reads the rules and the tenants of a folder; the files of components are read by [`snapshot`](Self::snapshot).
     ///
     /// # Errors
-    /// When a rule is malformed.
+    /// When a rule or a tenant's policy is malformed.
     pub fn read(folder: &Path) -> Result<Policies, LoadError> {
-        Ok(Policies { folder: folder.into(), rules: Rules::read(folder)? })
+        let tenants = Tenants::read(&folder.join("tenants"))?;
+        Ok(Policies { folder: folder.into(), rules: Rules::read(folder)?, tenants })
     }
 
     /// The folder.
@@ -203,6 +205,11 @@ impl Policies {
     /// The rules that concern all components.
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// What each tenant may do.
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
     }
 
     /// Reads the policy of a component: `NAME.toml`, or else `default.toml`, and keeps of it what the component wants.
@@ -530,10 +537,10 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join("tests")).expect("made");
         std::fs::create_dir(folder.path().join("x.toml")).expect("made");
-        let policies = Policies { folder: folder.path().into(), rules: Rules::default() };
+        let policies = Policies { folder: folder.path().into(), ..Policies::default() };
         assert_eq!(policies.names().expect("read"), ["a", "b", "default"]);
         assert!(policies.file(&"a".parse().expect("a name")).expect("a policy").has_section("log"));
-        let policies = Policies { folder: folder.path().join("not-there"), rules: Rules::default() };
+        let policies = Policies { folder: folder.path().join("not-there"), ..Policies::default() };
         assert_eq!(policies.names().expect("none"), [""; 0]);
         assert!(!policies.file(&"a".parse().expect("a name")).expect("nothing").has_section("log"));
     }

@@ -97,6 +97,11 @@ impl World {
         Ok(World { policy, ledger: Arc::new(ledger), caller: Caller::local(), told: RefCell::default() })
     }
 
+    /// The same, asked by another than who is on this machine.
+    pub(crate) fn asked_by(self, caller: Caller) -> World {
+        World { caller, ..self }
+    }
+
     pub(crate) fn authority(&self) -> Authority<'_> {
         let World { policy, ledger, caller, .. } = self;
         Authority { policy, ledger, caller, witness: self, now: None }

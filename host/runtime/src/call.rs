@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub(crate) struct Call {
     pub(crate) id: RequestId,
     /// Who asked, and for whom.
     pub(crate) caller: Caller,
+    /// Where they asked from: the client of the nearest proxy that is not trusted. Only for people to read.
+    pub(crate) client: Option<IpAddr>,
     /// When the request must be over.
     pub(crate) deadline: Instant,
     /// What may be done, and the book of it.
@@ -69,7 +72,7 @@ pub(crate) struct Call {
 impl Call {
     /// Asks for a right in the name of this request.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
-        let asker = Asker { request: self.id.as_str(), caller: &self.caller };
+        let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client };
         self.governance.ask(&asker, ask)
     }
 

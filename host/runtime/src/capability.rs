@@ -114,13 +114,14 @@ impl From<JobError> for types::Error {
     }
 }
 
-/// Registry names of the models that a capability may use now and that are loaded, in the policy's order.
+/// Registry names of the models that a capability may use now, for this caller, and that are loaded, in the policy's order.
 fn granted_models(store: StoreContextMut<'_, Ctx>, capability: &str) -> Vec<String> {
     let loaded = store.data().sandbox.inference.models();
     let Some(call) = call::current(store) else { return Vec::new() };
     let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
+    let is_for_caller = |name: &&policy::ModelName| call.caller.may_use(name).is_ok();
     let rights = call.governance.rights();
-    rights.policy.usable_models(capability).filter(is_loaded).map(|name| name.as_str().into()).collect()
+    rights.policy.usable_models(capability).filter(is_loaded).filter(is_for_caller).map(|name| name.as_str().into()).collect()
 }
 
 fn messages(conversation: Vec<types::Message>) -> Vec<Message> {

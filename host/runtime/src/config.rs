@@ -1,24 +1,44 @@
 //! How a server is set up.
 
+mod auth;
+mod edge;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::auth::is_private_enough;
+pub use self::auth::{AuthConfig, AuthMode, OidcConfig};
+pub use self::edge::{CorsConfig, TlsConfig};
 
 /// `tessera.toml`, and what `tessera serve` changes of it. Checked whole before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// Where to listen. Until there are keys only loopback addresses are allowed; port 0 takes a free one.
+    /// Where to listen: beyond this machine only where credentials are required; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where `/admin` and `/metrics` are served, and nothing else, instead of with the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// Encrypted connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// Web pages that may read answers.
+    pub cors: CorsConfig,
+    /// Networks of proxies that are believed when they say whom they ask for, by `X-Forwarded-For` or `Forwarded`.
+    pub trusted_proxies: Vec<IpNet>,
     /// A folder for each component.
     pub components: PathBuf,
     /// A file for each component's policy.
     pub policies: PathBuf,
     /// A folder for each model.
     pub models: PathBuf,
-    /// What the server keeps: compiled components for now.
+    /// What the server keeps: keys, compiled components.
     pub data: PathBuf,
     /// The device for tensors: `flex`, `wgpu`, `cuda`, `rocm`, with `:INDEX` where there are several.
     pub device: String,
@@ -61,6 +81,11 @@ impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
+            auth: AuthConfig::default(),
+            tls: None,
+            cors: CorsConfig::default(),
+            trusted_proxies: Vec::new(),
             components: "components".into(),
             policies: "policies".into(),
             models: "models".into(),
@@ -96,10 +121,13 @@ pub enum ConfigError {
     Malformed(#[from] toml::de::Error),
     /// Listening beyond loopback would let everybody in.
     #[error(
-        "`listen = \"{0}\"` is reachable from other machines, and this version has no keys to tell callers apart: \
-         listen on 127.0.0.1 or [::1] and put an authenticating proxy before it"
+        "`{0} = \"{1}\"` is reachable from other machines, and nobody has to say who they are: set `auth.mode = \"required\"` \
+         and make a key by `tessera key create --tenant NAME`, or listen on 127.0.0.1 or [::1]"
     )]
-    ListensBeyondLoopback(SocketAddr),
+    ListensBeyondLoopback(&'static str, SocketAddr),
+    /// A value makes no sense.
+    #[error("`{0}` {1}")]
+    Value(&'static str, String),
     /// A number that must not be 0.
     #[error("`{0}` must not be 0")]
     Zero(&'static str),
@@ -117,14 +145,18 @@ impl ServerConfig {
         Ok(toml::from_str(text)?)
     }
 
+    /// The file of keys.
+    pub fn keys_file(&self) -> PathBuf {
+        self.data.join("keys.toml")
+    }
+
     /// Checks the values.
     ///
     /// # Errors
     /// When one is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() {
-            return Err(ConfigError::ListensBeyondLoopback(self.listen));
-        }
+        self.check_auth()?;
+        self.check_edge()?;
         if self.blocking_instances_max > BLOCKING_THREADS_MAX {
             return Err(ConfigError::TooManyBlocking(self.blocking_instances_max));
         }
@@ -150,16 +182,6 @@ impl ServerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listen_address_beyond_loopback_is_refused() {
-        for listen in ["0.0.0.0:80", "192.168.1.1:80", "[::]:80"] {
-            let config = ServerConfig { listen: listen.parse().expect("an address"), ..ServerConfig::default() };
-            assert!(matches!(config.check(), Err(ConfigError::ListensBeyondLoopback(_))), "{listen}");
-        }
-        let config = ServerConfig { listen: "[::1]:0".parse().expect("an address"), ..ServerConfig::default() };
-        assert!(config.check().is_ok());
-    }
 
     #[test]
     fn more_blocking_instances_than_threads_are_refused() {

@@ -1,5 +1,6 @@
 //! A component's rights and what it has used: its policy as it is now, and the book. Shared by all its instances and calls.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -83,7 +84,7 @@ impl Governance {
     /// Asks for a right, outside or inside of a request; every denial is told.
     pub(crate) fn ask<T>(&self, asker: &Asker<'_>, ask: impl FnOnce(Authority<'_>) -> T) -> T {
         let rights = self.rights.load();
-        let record = Record { governance: self, request: asker.request };
+        let record = Record { governance: self, request: asker.request, client: asker.client };
         ask(Authority { policy: &rights.policy, ledger: &self.ledger, caller: asker.caller, now: None, witness: &record })
     }
 }
@@ -118,7 +119,8 @@ impl egress::Rights for Standing {
 
 impl Witness for Standing {
     fn denied(&self, denied: &Denied<'_>) {
-        Record { governance: &self.call.governance, request: self.call.id.as_str() }.denied(denied);
+        let Call { governance, id, client, .. } = &*self.call;
+        Record { governance, request: id.as_str(), client: *client }.denied(denied);
     }
 }
 
@@ -128,13 +130,15 @@ pub(crate) struct Asker<'a> {
     pub(crate) request: &'a str,
     /// Who asks, and for whom.
     pub(crate) caller: &'a Caller,
+    /// Where they ask from.
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl Asker<'static> {
     /// The component itself, outside any request.
     pub(crate) fn nobody() -> Asker<'static> {
         static LOCAL: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::local);
-        Asker { request: "-", caller: &LOCAL }
+        Asker { request: "-", caller: &LOCAL, client: None }
     }
 }
 
@@ -143,18 +147,20 @@ impl Asker<'static> {
 struct Record<'a> {
     governance: &'a Governance,
     request: &'a str,
+    client: Option<IpAddr>,
 }
 
 impl Witness for Record<'_> {
     fn denied(&self, denied: &Denied<'_>) {
-        let Record { governance, request } = *self;
+        let Record { governance, request, client } = *self;
         let component = denied.policy.component();
         governance.metrics.denied(component.as_str(), denied.action.capability(), reason(denied.reason), denied.is_enforced);
         if !governance.may_tell() {
             return;
         }
         let (caller, tenant) = (denied.caller, denied.caller.tenant().as_str());
-        tracing::warn!(%request, %caller, tenant, %component, "{}", denied.explain());
+        let client = client.map(tracing::field::display);
+        tracing::warn!(%request, %caller, tenant, client, %component, "{}", denied.explain());
     }
 }
 
@@ -174,6 +180,8 @@ fn reason(reason: Reason) -> &'static str {
         Reason::NoValue => "no_value",
         Reason::Unsupported => "unsupported",
         Reason::Forbidden(_) => "rule",
+        Reason::NotInScope(_) => "not_in_scope",
         Reason::Quota(_) => "quota",
+        Reason::TenantQuota(_) => "tenant_quota",
     }
 }

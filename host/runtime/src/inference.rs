@@ -48,11 +48,11 @@ fn account(reservation: Reservation) -> Option<Arc<dyn Account>> {
 
 impl Account for Book {
     fn hold(&self, bytes: usize) -> bool {
-        self.0.ledger().hold(bytes as u64)
+        self.0.hold(bytes as u64)
     }
 
     fn release(&self, bytes: usize) {
-        self.0.ledger().release(bytes as u64);
+        self.0.release(bytes as u64);
     }
 
     fn charge(&self, Charge { input_tokens, output_tokens, device_ns }: Charge) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! This crate knows no Burn: it talks to the engine by messages.
 
+mod auth;
 mod bindings;
 mod call;
 mod capability;
@@ -23,9 +24,10 @@ mod reload;
 mod sandbox;
 mod stderr;
 mod telemetry;
+mod watch;
 
 pub use component::{LoadError, Manifest, Reuse};
-pub use config::{ConfigError, ServerConfig};
+pub use config::{AuthConfig, AuthMode, ConfigError, CorsConfig, OidcConfig, ServerConfig, TlsConfig};
 pub use http::server::{Server, ServerError};
 pub use inference::{Inference, InferenceError};
 pub use sandbox::compile_component;

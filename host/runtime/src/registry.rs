@@ -14,6 +14,11 @@ use crate::sandbox::Sandbox;
 /// The host's own paths: no component gets one, whatever its policy says.
 const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/admin/usage", "/v1/health_check", "/v1/list_service"];
 
+/// Whether only operators may read a path: the host's own, all of them.
+pub(crate) fn is_admin_path(path: &str) -> bool {
+    path == "/metrics" || path.strip_prefix("/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Where models are listed: by the component that has been granted this path, or else by the host.
 const MODELS_PATH: &str = "/v1/models";
 
@@ -132,7 +137,7 @@ impl Registry {
         let is_models = path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let is_granted =
             || self.routes.exact.contains_key(path) || self.routes.prefixes.iter().any(|(prefix, _)| prefix == MODELS_PATH);
-        HOST_PATHS.contains(&path) || is_models && !is_granted()
+        HOST_PATHS.contains(&path) || is_admin_path(path) || is_models && !is_granted()
     }
 
     /// What didn't load.
@@ -181,7 +186,7 @@ impl Target {
 impl Routes {
     /// Whose a route is already, wholly or in one method.
     fn owner(&self, route: &Route) -> Option<String> {
-        if !route.is_prefix() && HOST_PATHS.contains(&route.path()) {
+        if is_admin_path(route.path()) || !route.is_prefix() && HOST_PATHS.contains(&route.path()) {
             return Some("tessera itself".into());
         }
         let targets = match route.is_prefix() {

@@ -46,7 +46,7 @@ impl Watch {
         let tell = move |event| if is_change(&event) && changed.try_send(()).is_err() {};
         self.identity = identity(&self.folder);
         let watching = notify::recommended_watcher(tell).and_then(|mut watcher| {
-            watcher.watch(&self.folder, RecursiveMode::NonRecursive)?;
+            watcher.watch(&self.folder, RecursiveMode::Recursive)?;
             Ok(watcher)
         });
         let watching = watching.inspect_err(|error| {
@@ -95,6 +95,9 @@ fn is_change(event: &notify::Result<Event>) -> bool {
 fn reload(shared: &Shared) {
     let before = shared.registry.load();
     let loaded = read(&shared.config.policies).and_then(|policies| {
+        if let Some(auth) = &shared.auth {
+            auth.govern(policies.tenants());
+        }
         let registry = Registry::load(&shared.config, &shared.sandbox, &policies, &shared.facts, &before);
         registry.map_err(|error| format!("the components folder can't be read: {error}"))
     });

@@ -37,6 +37,11 @@ struct OfDenial {
     mode: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRefusal {
+    reason: &'static str,
+}
+
 /// The engine's counts, read when somebody asks.
 struct EngineStats(Arc<dyn Inference>);
 
@@ -78,17 +83,17 @@ impl Collector for EngineStats {
     }
 }
 
-/// The books of components, by name. They outlive the components: what was used stays told.
+/// The books of components or tenants, by name. They outlive what they are about: what was used stays told.
 #[derive(Debug, Default)]
 pub(crate) struct Ledgers(Mutex<BTreeMap<String, Arc<Ledger>>>);
 
 impl Ledgers {
-    /// The book of a component: the one it had, or a new one.
-    pub(crate) fn of(&self, component: &str) -> Arc<Ledger> {
-        self.lock().entry(component.into()).or_default().clone()
+    /// The book of one of them: the one it had, or a new one.
+    pub(crate) fn of(&self, owner: &str) -> Arc<Ledger> {
+        self.lock().entry(owner.into()).or_default().clone()
     }
 
-    /// What each component has used since the start.
+    /// What each of them has used since the start.
     pub(crate) fn usage(&self) -> BTreeMap<String, Usage> {
         self.lock().iter().map(|(component, ledger)| (component.clone(), ledger.usage())).collect()
     }
@@ -100,13 +105,19 @@ impl Ledgers {
 
 /// The books as metrics, read when somebody asks.
 #[derive(Debug)]
-struct UsageOf(Arc<Ledgers>);
+struct UsageOf {
+    /// Whose they are: `component` or `tenant`.
+    kind: &'static str,
+    ledgers: Arc<Ledgers>,
+}
 
 impl Collector for UsageOf {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&Usage) -> f64;
-        let counters: [(&str, &str, Option<Unit>, Read); 7] = [
-            ("input_tokens", "Tokens that models read for a component", None, |usage| usage.input_tokens as f64),
+        let UsageOf { kind, ledgers } = self;
+        let counters: [(&str, &str, Option<Unit>, Read); 8] = [
+            ("requests", "Requests that were let in", None, |usage| usage.requests as f64),
+            ("input_tokens", "Tokens that models read for it", None, |usage| usage.input_tokens as f64),
             ("output_tokens", "Tokens that models generated for it", None, |usage| usage.output_tokens as f64),
             ("device", "Time that the device worked for it", Some(Unit::Seconds), |usage| usage.device_ns as f64 / 1e9),
             ("cpu", "Time that its code ran", Some(Unit::Seconds), |usage| usage.cpu_ns as f64 / 1e9),
@@ -114,23 +125,20 @@ impl Collector for UsageOf {
             ("log", "What it logged", Some(Unit::Bytes), |usage| usage.log_bytes as f64),
             ("over_quota", "Times that it met a quota", None, |usage| usage.over_quota as f64),
         ];
-        let all = self.0.usage();
+        let all = ledgers.usage();
         for (name, help, unit, read) in counters {
-            let name = format!("component_{name}");
+            let name = format!("{kind}_{name}");
             let mut family = encoder.encode_descriptor(&name, help, unit.as_ref(), MetricType::Counter)?;
-            for (component, usage) in &all {
-                let label = [("component", component.as_str())];
+            for (owner, usage) in &all {
+                let label = [(*kind, owner.as_str())];
                 ConstCounter::new(read(usage)).encode(family.encode_family(&label)?)?;
             }
         }
-        let mut held = encoder.encode_descriptor(
-            "component_device_memory",
-            "Device memory that it holds",
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        )?;
-        for (component, usage) in &all {
-            let label = [("component", component.as_str())];
+        let name = format!("{kind}_device_memory");
+        let help = "Device memory that it holds";
+        let mut held = encoder.encode_descriptor(&name, help, Some(&Unit::Bytes), MetricType::Gauge)?;
+        for (owner, usage) in &all {
+            let label = [(*kind, owner.as_str())];
             ConstGauge::new(usage.device_bytes as f64).encode(held.encode_family(&label)?)?;
         }
         Ok(())
@@ -144,7 +152,9 @@ pub(crate) struct Metrics {
     seconds: Family<OfComponent, Histogram, fn() -> Histogram>,
     traps: Family<OfComponent, Counter>,
     denials: Family<OfDenial, Counter>,
+    refusals: Family<OfRefusal, Counter>,
     ledgers: Arc<Ledgers>,
+    tenants: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
 }
 
@@ -162,10 +172,13 @@ impl Metrics {
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
-        let ledgers = Arc::<Ledgers>::default();
-        registry.register_collector(Box::new(UsageOf(ledgers.clone())));
+        let (ledgers, tenants) = (Arc::<Ledgers>::default(), Arc::<Ledgers>::default());
+        registry.register_collector(Box::new(UsageOf { kind: "component", ledgers: ledgers.clone() }));
+        registry.register_collector(Box::new(UsageOf { kind: "tenant", ledgers: tenants.clone() }));
+        let refusals = Family::default();
+        registry.register("auth_refusals", "Requests that were not let in", refusals.clone());
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, denials, ledgers, dropped_log_lines }
+        Metrics { registry, requests, seconds, traps, denials, refusals, ledgers, tenants, dropped_log_lines }
     }
 
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
@@ -176,6 +189,15 @@ impl Metrics {
     /// The books of all components, to be shown with the metrics.
     pub(crate) fn ledgers(&self) -> &Ledgers {
         &self.ledgers
+    }
+
+    /// The books of all tenants, to be shown with the metrics.
+    pub(crate) fn tenants(&self) -> &Ledgers {
+        &self.tenants
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&OfRefusal { reason }).inc();
     }
 
     pub(crate) fn request(&self, component: &str, status: StatusCode, took: Duration) {

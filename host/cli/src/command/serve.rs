@@ -59,6 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn serve(config: ServerConfig, engine: Arc<dyn Inference>) -> anyhow::Result<()> {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // On a task of its own, because compiling components takes a while and a signal counts at once.
     let start = tokio::spawn(Server::start(config, engine));
@@ -68,7 +69,10 @@ async fn serve(config: ServerConfig, engine: Arc<dyn Inference>) -> anyhow::Resu
         _ = interrupt.recv() => return Ok(()),
     };
     // The one line that scripts wait for.
-    writeln!(std::io::stdout(), "tessera is ready on http://{}", server.address())?;
+    writeln!(std::io::stdout(), "tessera is ready on {scheme}://{}", server.address())?;
+    if let Some(address) = server.admin_address() {
+        writeln!(std::io::stdout(), "its /admin and /metrics are on {scheme}://{address}")?;
+    }
     server
         .serve(async move {
             tokio::select! {

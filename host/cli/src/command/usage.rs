@@ -1,4 +1,4 @@
-//! `tessera usage`: what each component of a running server has used.
+//! `tessera usage`: what each component and tenant of a running server has used.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use runtime::ServerConfig;
 use serde_json::Value;
 
 /// Which server, and how to print.
@@ -17,6 +18,12 @@ pub(crate) struct Args {
     /// Where the server listens, as 127.0.0.1:8080.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// The server's URL, where it is called by a name: https://tessera.example.com.
+    #[arg(long, conflicts_with = "listen")]
+    url: Option<String>,
+    /// A key made by `tessera key create --admin`, where the server asks for one.
+    #[arg(long, env = "TESSERA_KEY", hide_env_values = true)]
+    key: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -45,24 +52,50 @@ const COLUMNS: [Column; 9] = [
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let config = super::serve::read_config(args.config.as_deref())?;
-    let address = args.listen.unwrap_or(config.listen);
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).build().into();
-    let url = format!("http://{address}/admin/usage");
-    let asked =
-        agent.get(&url).call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR"))?;
-    let report: Value = asked.into_body().read_json().with_context(|| format!("{url} gave no usage"))?;
+    let report = ask(&args, &config)?;
     let mut out = std::io::stdout();
     if args.json {
         return Ok(writeln!(out, "{report:#}")?);
     }
+    table(&mut out, "component", &report["components"])?;
+    if report["tenants"].as_object().is_some_and(|tenants| !tenants.is_empty()) {
+        writeln!(out)?;
+        table(&mut out, "tenant", &report["tenants"])?;
+    }
+    Ok(())
+}
+
+/// Asks the server.
+fn ask(args: &Args, config: &ServerConfig) -> anyhow::Result<Value> {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let address = args.listen.or(config.admin_listen).unwrap_or(config.listen);
+    let base = args.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let url = format!("{}/admin/usage", base.trim_end_matches('/'));
+    let agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).http_status_as_error(false);
+    let agent: ureq::Agent = agent.build().into();
+    let mut request = agent.get(&url);
+    if let Some(key) = &args.key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let asked =
+        request.call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR or --url URL"))?;
+    match asked.status().as_u16() {
+        200 => {}
+        401 | 403 => anyhow::bail!("{url} is for operators: give a key made by `tessera key create --admin` in TESSERA_KEY"),
+        404 => anyhow::bail!("{url} is not served there: say --listen with the server's `admin_listen`"),
+        status => anyhow::bail!("{url} answers {status}"),
+    }
+    asked.into_body().read_json().with_context(|| format!("{url} gave no usage"))
+}
+
+fn table(out: &mut impl Write, kind: &str, used: &Value) -> anyhow::Result<()> {
     let none = serde_json::Map::new();
-    let components = report["components"].as_object().unwrap_or(&none);
-    let rows = components.iter().map(|(name, usage)| {
+    let rows = used.as_object().unwrap_or(&none).iter().map(|(name, usage)| {
         let values = COLUMNS.iter().map(|(_, show)| show(usage));
         std::iter::once(name.clone()).chain(values).collect()
     });
-    let titles = std::iter::once("component").chain(COLUMNS.map(|(title, _)| title)).map(String::from).collect();
-    print(&mut out, std::iter::once(titles).chain(rows).collect())
+    let titles = std::iter::once(kind).chain(COLUMNS.map(|(title, _)| title)).map(String::from).collect();
+    print(out, std::iter::once(titles).chain(rows).collect())
 }
 
 /// Columns as wide as they need; names to the left, numbers to the right.

@@ -19,6 +19,9 @@ impl Denied<'_> {
         if is_hopeless {
             return Vec::new();
         }
+        if let Reason::NotInScope(_) | Reason::TenantQuota(_) = self.reason {
+            return self.of_tenant().into_iter().collect();
+        }
         let is_wanted = self.policy.wants(self.action.capability());
         let declaration = (!is_wanted).then(|| self.declaration());
         declaration.into_iter().chain(changed(self.policy, |text| self.mended(text))).collect()

@@ -263,9 +263,9 @@ impl Authority<'_> {
             .section(&self.policy.grants().http, "http")
             .and_then(|grant| grant.entry(method, url).map(|_| ()).ok_or(Reason::NotListed));
         self.decide(Action::Http { method, url }, allowed)?;
-        let taken = self.ledger.take(Resource::Egress, bytes);
-        taken.map_err(|exhausted| self.over_quota(Action::Http { method, url }, exhausted))?;
-        let reservation = self.nothing_reserved();
+        let taken = self.books().take(Resource::Egress, bytes);
+        taken.map_err(|overdrawn| self.over_quota(Action::Http { method, url }, overdrawn))?;
+        let reservation = self.books().reserve_nothing();
         Ok(Permit::new(Http { url: url.clone(), method: method.clone() }, reservation))
     }
 

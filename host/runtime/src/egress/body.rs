@@ -138,7 +138,7 @@ impl http_body::Body for Outgoing {
 impl Meter {
     fn take(&self, bytes: u64) -> Result<(), EgressError> {
         let authority = self.rights.authority();
-        match authority.ledger.take(Resource::Egress, bytes) {
+        match authority.books().take(Resource::Egress, bytes) {
             Ok(()) => Ok(()),
             // Asked in full, so that the denial is told to whom it may concern.
             Err(_) => Ok(authority.http(&self.method, &self.url, bytes).map(drop)?),

@@ -126,7 +126,7 @@ impl Exchange {
         let before = target::head_bytes(&hop.method, &hop.url, &hop.headers)?;
         let more = target::head_bytes(&hop.method, &hop.url, &headers)?.saturating_sub(before);
         if more > 0 {
-            authority.ledger.charge(Resource::Egress, more);
+            authority.books().charge(Resource::Egress, more);
         }
         Ok((permit, headers))
     }

@@ -1,11 +1,11 @@
 //! Errors as clients see them: OpenAI's shape, whatever the route.
 
-use std::time::Duration;
-
 use ::http::{HeaderValue, Response, StatusCode, header};
 use axum::body::Body;
+use policy::{ComponentName, Overdrawn};
 use serde::Serialize;
 
+use crate::auth::Refusal;
 use crate::instance::Fault;
 
 /// `{"error": {…}}`.
@@ -43,9 +43,39 @@ pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) ->
     response
 }
 
-/// A component that has used up its requests of this minute.
-pub(crate) fn over_quota(retry_after: Duration) -> Response<Body> {
-    let message = "This service has answered as many requests as it may in a minute: try again later.";
+/// Nobody is let in like that. What is wrong with a credential is told as far as it helps who has a good one.
+pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
+    let (challenge, message) = match refusal {
+        Refusal::Missing => ("Bearer", "Send an API key: `Authorization: Bearer KEY`."),
+        Refusal::Invalid => ("Bearer error=\"invalid_token\"", "The API key is not valid."),
+        Refusal::Expired => ("Bearer error=\"invalid_token\", error_description=\"expired\"", "The API key has expired."),
+        Refusal::TooManyTenants => {
+            return response(StatusCode::SERVICE_UNAVAILABLE, "too_many_tenants", "There are too many tenants on this server.");
+        }
+    };
+    let mut response = response(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+/// What is an operator's is asked for by somebody else.
+pub(crate) fn not_admin() -> Response<Body> {
+    response(StatusCode::FORBIDDEN, "admin_only", "This is for operators: it takes a key made by `tessera key create --admin`.")
+}
+
+/// A component that the caller may not ask.
+pub(crate) fn component_not_allowed(component: &ComponentName) -> Response<Body> {
+    let message = format!("This API key may not use `{component}`.");
+    response(StatusCode::FORBIDDEN, "component_not_allowed", &message)
+}
+
+/// A component, or a tenant, that has used up its requests of this minute.
+pub(crate) fn over_quota(overdrawn: Overdrawn) -> Response<Body> {
+    let message = match overdrawn {
+        Overdrawn::Component(_) => "This service has answered as many requests as it may in a minute: try again later.",
+        Overdrawn::Tenant(_) => "You have sent as many requests as your quota allows in a minute: try again later.",
+    };
+    let retry_after = overdrawn.exhausted().retry_after;
     let mut response = response(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded", message);
     let seconds = retry_after.as_millis().div_ceil(1000).max(1).to_string();
     if let Ok(seconds) = HeaderValue::try_from(seconds) {

@@ -11,9 +11,10 @@ use axum::extract::{Path, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
+use super::request::Visitor;
 use super::server::Shared;
 use super::{error, request};
 
@@ -48,8 +49,12 @@ async fn with_id(State(shared): State<Arc<Shared>>, request: Request<Body>, next
     response
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
-    request::serve(&shared, request).await
+async fn forward(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request<Body>,
+) -> Response<Body> {
+    request::serve(&shared, &visitor, request).await
 }
 
 /// Answers only while requests are served: a server that is shutting down takes no connections.
@@ -67,7 +72,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
     }
 }
 
-/// What each component has used since the start, and what its policy gives it.
+/// What each component and each tenant has used since the start, and what policies give the components.
 async fn usage(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let registry = shared.registry.load();
     let quotas = registry.components().map(|component| (component.name().as_str(), component.governance.rights()));
@@ -79,7 +84,8 @@ async fn usage(State(shared): State<Arc<Shared>>) -> Json<Value> {
         (name, told)
     };
     let components: BTreeMap<String, Value> = shared.metrics.ledgers().usage().into_iter().map(told).collect();
-    Json(json!({"since": shared.started, "components": components}))
+    let tenants = shared.metrics.tenants().usage();
+    Json(json!({"since": shared.started, "components": components, "tenants": tenants}))
 }
 
 fn model_object(card: &engine::ModelCard, created: u64) -> Value {
@@ -89,15 +95,26 @@ fn model_object(card: &engine::ModelCard, created: u64) -> Value {
     })
 }
 
-async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let data: Vec<Value> = shared.inference.models().iter().map(|card| model_object(card, shared.started)).collect();
+/// Whether a caller may have a model run at all: to others it is not there.
+fn is_for(visitor: &Visitor, card: &engine::ModelCard) -> bool {
+    card.name.parse().is_ok_and(|name| visitor.caller.may_use(&name).is_ok())
+}
+
+async fn models(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
+    let cards = shared.inference.models();
+    let listed = cards.iter().filter(|card| is_for(&visitor, card));
+    let data: Vec<Value> = listed.map(|card| model_object(card, shared.started)).collect();
     Json(json!({"object": "list", "data": data}))
 }
 
-async fn model(State(shared): State<Arc<Shared>>, name: Result<Path<String>, PathRejection>) -> Response<Body> {
+async fn model(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    name: Result<Path<String>, PathRejection>,
+) -> Response<Body> {
     // A name that isn't UTF-8 is nobody's.
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    match shared.inference.models().iter().find(|card| card.name == name) {
+    match shared.inference.models().iter().find(|card| card.name == name && is_for(&visitor, card)) {
         Some(card) => Json(model_object(card, shared.started)).into_response(),
         None => {
             let mut message = String::from("The model `");
@@ -116,8 +133,9 @@ async fn health_check() -> Json<Value> {
     }))
 }
 
-/// What OPEA's API specification promises: every service with its routes.
-async fn list_service(State(shared): State<Arc<Shared>>) -> Json<Value> {
+/// What OPEA's API specification promises: every service that the caller may ask, with its routes. What did not load is told to
+/// operators.
+async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
     let service = |component: &Arc<crate::component::Component>| {
         let manifest = &component.manifest;
         let mut routes: Vec<String> = manifest.routes.iter().map(ToString::to_string).collect();
@@ -132,6 +150,9 @@ async fn list_service(State(shared): State<Arc<Shared>>) -> Json<Value> {
         json!({"name": name, "status": "not loaded", "reason": reason.lines().next().unwrap_or_default()})
     };
     let registry = shared.registry.load();
-    let services: Vec<Value> = registry.components().map(service).chain(registry.failures().iter().map(failed)).collect();
+    let failures = if visitor.caller.is_admin() { registry.failures() } else { &[] };
+    let may_ask = |component: &&Arc<crate::component::Component>| visitor.caller.may_ask(component.name()).is_ok();
+    let services = registry.components().filter(may_ask).map(service).chain(failures.iter().map(failed));
+    let services: Vec<Value> = services.collect();
     Json(json!({"services": services}))
 }

@@ -1,5 +1,6 @@
 //! A request's way into a component.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use axum::body::Body;
 use http_body::Body as _;
-use policy::{Caller, Resource};
+use policy::{Books, Bound, Caller, Resource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,17 +22,34 @@ use crate::registry::Found;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers a request that is not for one of the host's own routes.
-pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<Body> {
-    let id = id_of(shared, &request);
-    // HTTP/2 has its own way to say that a body is not wanted.
-    let request = match request.version() <= Version::HTTP_11 && !request.body().is_end_stream() {
+/// Who has sent a request, and from where.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) caller: Caller,
+    pub(super) client: IpAddr,
+}
+
+/// The request with a body that is read to its end even if nobody wants it. HTTP/2 has its own way to say that.
+pub(super) fn lingering(request: Request<Body>) -> Request<Body> {
+    match request.version() <= Version::HTTP_11 && !request.body().is_end_stream() {
         true => request.map(|body| Body::new(Lingering::new(body))),
         false => request,
-    };
+    }
+}
+
+/// Answers a request that is not for one of the host's own routes.
+pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<Body>) -> Response<Body> {
+    let id = id_of(shared, &request);
+    let request = lingering(request);
     let found = shared.registry.load().find(request.method(), request.uri().path());
     let mut response = match found {
-        Found::Component { component, path_start } => forward(shared, &component, path_start, request, &id).await,
+        Found::Component { component, path_start } => {
+            let errand = Errand { shared, component: &component, visitor, path_start, id: &id };
+            match visitor.caller.may_ask(component.name()) {
+                Ok(()) => errand.forward(request).await,
+                Err(bound) => errand.refuse(bound),
+            }
+        }
         Found::OtherMethods(allow) => not_allowed(&allow),
         Found::Nothing => {
             let path: String = request.uri().path().chars().take(200).collect();
@@ -59,35 +77,50 @@ pub(super) fn mark(response: &mut Response<Body>, id: &RequestId) {
     }
 }
 
-async fn forward(
-    shared: &Shared,
-    component: &Arc<Component>,
+/// A request for a component.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    shared: &'a Shared,
+    component: &'a Arc<Component>,
+    visitor: &'a Visitor,
+    /// Length of `/c/NAME` on a default route, else 0.
     path_start: usize,
-    request: Request<Body>,
-    id: &RequestId,
-) -> Response<Body> {
-    let start = Instant::now();
-    let response = match component.governance.ledger.take(Resource::Requests, 1) {
-        Ok(()) => admitted(shared, component, path_start, request, id).await,
-        Err(exhausted) => error::over_quota(exhausted.retry_after),
-    };
-    shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
-    response
+    id: &'a RequestId,
 }
 
-/// A request that its component has quota for.
-async fn admitted(
-    shared: &Shared,
-    component: &Arc<Component>,
-    path_start: usize,
-    request: Request<Body>,
-    id: &RequestId,
-) -> Response<Body> {
+impl Errand<'_> {
+    /// Before anything of the component is touched.
+    fn refuse(self, bound: Bound) -> Response<Body> {
+        let Errand { shared, component, visitor, id, .. } = self;
+        shared.metrics.denied(component.name().as_str(), "component", "not_in_scope", true);
+        if component.governance.may_tell() {
+            tracing::warn!(request = %id, client = %visitor.client, "{}", visitor.caller.explain_refusal(component.name(), bound));
+        }
+        error::component_not_allowed(component.name())
+    }
+
+    async fn forward(self, request: Request<Body>) -> Response<Body> {
+        let Errand { shared, component, visitor, .. } = self;
+        let start = Instant::now();
+        let books = Books { component: &component.governance.ledger, tenant: visitor.caller.ledger() };
+        let response = match books.take(Resource::Requests, 1) {
+            Ok(()) => admitted(self, request).await,
+            Err(overdrawn) => error::over_quota(overdrawn),
+        };
+        shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
+        response
+    }
+}
+
+/// A request that its component and its tenant have quota for.
+async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> {
+    let Errand { shared, component, visitor, path_start, id } = errand;
     let rights = component.governance.rights();
     let limits = rights.policy.limits();
     let call = Arc::new(Call {
         id: id.clone(),
-        caller: Caller::local(),
+        caller: visitor.caller.clone(),
+        client: Some(visitor.client),
         deadline: Instant::now() + Duration::from_millis(limits.wall_ms_max),
         governance: component.governance.clone(),
         gone: CancellationToken::new(),

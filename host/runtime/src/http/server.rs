@@ -1,26 +1,19 @@
 //! The server: connections in, answers out, and an orderly end.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::http::{Request, Response};
 use arc_swap::ArcSwap;
-use axum::body::Body;
-use futures::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use policy::Policies;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 
-use super::host;
+use super::door::Door;
+use super::entrance::{Serves, Threshold};
+use super::tls::{Tls, TlsError};
+use crate::auth::Auth;
 use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
@@ -30,9 +23,7 @@ use crate::registry::Registry;
 use crate::reload::Watch;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
-
-/// Headers of one request, together; hyper answers 431 beyond.
-const HEADER_BYTES_MAX: usize = 64 << 10;
+use crate::watch::{Watched, WatchedFiles};
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +45,12 @@ pub enum ServerError {
     /// The policies can't be used.
     #[error(transparent)]
     Policies(#[from] policy::LoadError),
+    /// The keys can't be used.
+    #[error(transparent)]
+    Keys(#[from] policy::KeyError),
+    /// Connections can't be encrypted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
@@ -74,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) registry: ArcSwap<Registry>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) facts: ServerFacts,
+    /// Who may call; none where nobody has to say who they are.
+    pub(crate) auth: Option<Auth>,
     pub(crate) metrics: Arc<Metrics>,
     /// Seconds since 1970 at the start.
     pub(crate) started: u64,
@@ -90,6 +89,13 @@ impl Shared {
 pub struct Server {
     shared: Arc<Shared>,
     policies: Watch,
+    watched: Watched,
+    main: Socket,
+    admin: Option<Socket>,
+}
+
+/// An address that is listened to.
+struct Socket {
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -102,28 +108,39 @@ impl Server {
     /// As [`ServerError`] says.
     pub async fn start(config: ServerConfig, inference: Arc<dyn Inference>) -> Result<Server, ServerError> {
         config.check()?;
-        let unusable = |cause| ServerError::Listen { address: config.listen, cause };
-        let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
-        let address = listener.local_addr().map_err(unusable)?;
+        let main = listen(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let metrics = Arc::new(Metrics::new(inference.clone()));
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config).map_err(ServerError::Random)?;
         let watch = Watch::start(&config.policies);
         let policies = Policies::read(&config.policies)?;
+        let files = config.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
+        let (certificate, keys) = (WatchedFiles::new(files), WatchedFiles::new([config.keys_file()]));
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        let auth = Auth::new(&config, policies.tenants(), &metrics)?;
         let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
         let registry = tokio::task::block_in_place(load)
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
         let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let shared =
-            Arc::new(Shared { config, inference, registry, sandbox, facts, metrics, started, requests: AtomicU64::new(0) });
-        Ok(Server { shared, policies: watch, listener, address })
+        let requests = AtomicU64::new(0);
+        let shared = Shared { config, inference, registry, sandbox, facts, auth, metrics, started, requests };
+        Ok(Server { shared: Arc::new(shared), policies: watch, watched: Watched { keys, certificate, tls }, main, admin })
     }
 
     /// Where it listens; the port is the real one.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.main.address
+    }
+
+    /// Where it serves `/admin` and `/metrics`, if that is another address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Names of the components it serves.
@@ -139,100 +156,34 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let router = host::router(self.shared.clone());
-        let reloads = tokio::spawn(self.policies.run(self.shared.clone()));
-        let first_request = Duration::from_millis(self.shared.config.header_ms_max);
-        let connections = Arc::new(Semaphore::new(self.shared.config.connections_max));
+        let Server { shared, policies, watched, main, admin } = self;
+        let tls = watched.tls.clone();
+        let door =
+            |socket: Socket, serves| Door::new(socket.listener, tls.clone(), Threshold::new(&shared, serves), &shared.config);
+        let doors = match admin {
+            None => vec![door(main, Serves::Everything)],
+            Some(admin) => vec![door(main, Serves::Public), door(admin, Serves::Admin)],
+        };
+        let reloads = tokio::spawn(policies.run(shared.clone()));
+        let looks = tokio::spawn(watched.run(shared.clone()));
         let graceful = GracefulShutdown::new();
-        let http = protocol(&self.shared.config);
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            let accept = async {
-                let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-                (self.listener.accept().await, permit)
-            };
-            let (stream, permit) = tokio::select! {
-                (stream, permit) = accept => (stream, permit),
-                () = &mut stop => break,
-            };
-            let Some(stream) = usable(stream).await else { continue };
-            let app = App::new(&self.shared, &router);
-            let has_asked = app.has_asked.clone();
-            let connection = http.serve_connection(TokioIo::new(stream), app).into_owned();
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                let _permit = permit;
-                let mut connection = std::pin::pin!(connection);
-                let ended = match tokio::time::timeout(first_request, &mut connection).await {
-                    Ok(ended) => ended,
-                    Err(_) if has_asked.load(Ordering::Relaxed) => connection.await,
-                    // Nobody may hold a connection and say nothing.
-                    Err(_) => return,
-                };
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended badly");
-                }
-            });
+        tokio::select! {
+            _ = futures::future::join_all(doors.iter().map(|door| door.open(&graceful))) => {}
+            () = stop => {}
         }
-        drop(self.listener);
+        drop(doors);
         reloads.abort();
-        let drain = Duration::from_millis(self.shared.config.drain_ms_max);
+        looks.abort();
+        let drain = Duration::from_millis(shared.config.drain_ms_max);
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
     }
 }
 
-/// Where a request goes first: the host's own routes have a router, all others go straight to components.
-struct App {
-    shared: Arc<Shared>,
-    host: TowerToHyperService<axum::Router>,
-    /// Whether this connection has had a request.
-    has_asked: Arc<AtomicBool>,
-}
-
-impl App {
-    fn new(shared: &Arc<Shared>, router: &axum::Router) -> App {
-        App { shared: shared.clone(), host: TowerToHyperService::new(router.clone()), has_asked: Arc::default() }
-    }
-}
-
-impl Service<Request<Incoming>> for App {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.has_asked.store(true, Ordering::Relaxed);
-        if self.shared.registry.load().is_host_path(request.uri().path()) {
-            return Box::pin(self.host.call(request));
-        }
-        let shared = self.shared.clone();
-        Box::pin(async move { Ok(super::request::serve(&shared, request.map(Body::new)).await) })
-    }
-}
-
-fn protocol(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(config.header_ms_max))
-        .max_buf_size(HEADER_BYTES_MAX);
-    http.http2().timer(TokioTimer::new()).max_header_list_size(64 << 10).max_concurrent_streams(128);
-    http
-}
-
-/// The accepted connection, without Nagle's delay. Out of file handles is not the end of a server: it waits a little.
-async fn usable(stream: std::io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
-    match stream {
-        Ok((stream, _)) => {
-            drop(stream.set_nodelay(true)); // only costs speed
-            Some(stream)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
+async fn listen(address: SocketAddr) -> Result<Socket, ServerError> {
+    let unusable = |cause| ServerError::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    Ok(Socket { listener, address })
 }

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     target: Option<String>,
     /// In a request of this tenant, for rules that ask.
     #[arg(long, value_name = "NAME", default_value = "local")]
-    tenant: String,
+    tenant: Tenant,
     /// At this time instead of now, for rules that ask: 2026-12-31T22:00:00Z.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -30,7 +30,7 @@ impl Args {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let ask = Ask::parse(&self.action, self.target.as_deref())?;
         let now = self.at.as_deref().map(parse_time).transpose()?;
-        let circumstances = Circumstances { caller: Caller::new("local", Tenant::named(&self.tenant)), now };
+        let circumstances = Circumstances { caller: Caller::new("local", self.tenant.clone()), now };
         let setup = self.places.setup()?;
         let manifest = setup.manifest(self.component.as_str())?;
         let manifest = manifest.with_context(|| {

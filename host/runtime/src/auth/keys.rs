@@ -1,0 +1,39 @@
+//! Keys by their hash.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use policy::{Keys, Scope, Tenant};
+
+/// The keys that are not revoked, as the file was at one moment.
+///
+/// They are found by SHA-256. How long that takes may tell something of the hashes that are there, which nobody can choose keys
+/// for.
+#[derive(Default)]
+pub(super) struct KeyTable(HashMap<[u8; 32], KnownKey>);
+
+/// What a key stands for.
+pub(super) struct KnownKey {
+    /// The id of the caller: `key:ID`.
+    pub(super) caller: Arc<str>,
+    pub(super) tenant: Tenant,
+    pub(super) scope: Arc<Scope>,
+    /// In seconds since 1970.
+    pub(super) expires: Option<u64>,
+}
+
+impl KeyTable {
+    pub(super) fn new(keys: &Keys) -> KeyTable {
+        let good = keys.iter().filter(|key| key.revoked.is_none());
+        let known = good.map(|key| {
+            let caller = format!("key:{}", key.id).into();
+            let (tenant, scope) = (key.tenant.clone(), Arc::new(key.scope.clone()));
+            (key.digest, KnownKey { caller, tenant, scope, expires: key.expires })
+        });
+        KeyTable(known.collect())
+    }
+
+    pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&KnownKey> {
+        self.0.get(digest)
+    }
+}

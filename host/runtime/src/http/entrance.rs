@@ -1,0 +1,141 @@
+//! The way in: who asks is found out before anything else is said.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::body::Body;
+use axum::extract::State;
+use axum::{Extension, Router};
+use futures::future::BoxFuture;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use policy::Caller;
+
+use super::request::{self, Visitor};
+use super::server::Shared;
+use super::{client, cors, error, host};
+use crate::auth::{self, Refusal};
+use crate::registry::is_admin_path;
+
+/// What is served where a connection comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// All there is.
+    Everything,
+    /// What is not only for operators.
+    Public,
+    /// What is only for operators.
+    Admin,
+}
+
+/// Takes the requests of one listening address.
+pub(super) struct Entrance {
+    shared: Arc<Shared>,
+    serves: Serves,
+    /// The host's own routes.
+    host: TowerToHyperService<Router>,
+}
+
+/// Whose connection it is, where a layer is between.
+#[derive(Debug, Clone, Copy)]
+struct Peer(IpAddr);
+
+/// An entrance, behind what answers browsers' questions where pages of other origins may read answers.
+pub(super) enum Threshold {
+    Open(Arc<Entrance>),
+    Cors(TowerToHyperService<Router>),
+}
+
+impl Threshold {
+    pub(super) fn new(shared: &Arc<Shared>, serves: Serves) -> Threshold {
+        let host = TowerToHyperService::new(host::router(shared.clone()));
+        let entrance = Arc::new(Entrance { shared: shared.clone(), serves, host });
+        match cors::layer(&shared.config.cors) {
+            None => Threshold::Open(entrance),
+            Some(layer) => {
+                let enter = async |State(entrance): State<Arc<Entrance>>, Extension(Peer(peer)), request| {
+                    entrance.answer(peer, request).await
+                };
+                let router = Router::new().fallback(enter).with_state(entrance).layer(layer);
+                Threshold::Cors(TowerToHyperService::new(router))
+            }
+        }
+    }
+
+    /// Answers a request of this peer.
+    pub(super) fn answer(&self, peer: IpAddr, mut request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        match self {
+            Threshold::Open(entrance) => {
+                let entrance = entrance.clone();
+                Box::pin(async move { entrance.answer(peer, request).await })
+            }
+            Threshold::Cors(router) => {
+                request.extensions_mut().insert(Peer(peer));
+                let answer = router.call(request);
+                Box::pin(async move {
+                    match answer.await {
+                        Ok(response) => response,
+                    }
+                })
+            }
+        }
+    }
+}
+
+impl Entrance {
+    async fn answer(&self, peer: IpAddr, mut request: Request<Body>) -> Response<Body> {
+        let caller = match self.caller(request.method(), request.uri().path(), request.headers()).await {
+            Ok(caller) => caller,
+            Err(refusal) => return self.turn_away(request, refusal),
+        };
+        let is_admin_path = is_admin_path(request.uri().path());
+        match self.serves {
+            Serves::Public if is_admin_path => return self.refuse(request, nothing_here()),
+            Serves::Admin if !is_admin_path => return self.refuse(request, nothing_here()),
+            _ if is_admin_path && !caller.is_admin() => {
+                self.shared.metrics.refused("not_admin");
+                return self.refuse(request, error::not_admin());
+            }
+            _ => {}
+        }
+        if self.shared.auth.is_some() {
+            auth::strip(request.headers_mut());
+        }
+        let client = client::address(peer, request.headers(), &self.shared.config.trusted_proxies);
+        let visitor = Visitor { caller, client };
+        if self.shared.registry.load().is_host_path(request.uri().path()) {
+            request.extensions_mut().insert(visitor);
+            return match self.host.call(request).await {
+                Ok(response) => response,
+            };
+        }
+        request::serve(&self.shared, &visitor, request).await
+    }
+
+    async fn caller(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let Some(auth) = &self.shared.auth else { return Ok(Caller::local()) };
+        let is_public = auth.is_public(method, path) && !is_admin_path(path);
+        auth.caller(headers, is_public).await
+    }
+
+    fn turn_away(&self, request: Request<Body>, refusal: Refusal) -> Response<Body> {
+        self.shared.metrics.refused(match refusal {
+            Refusal::Missing => "missing",
+            Refusal::Invalid => "invalid",
+            Refusal::Expired => "expired",
+            Refusal::TooManyTenants => "too_many_tenants",
+        });
+        self.refuse(request, error::refused(refusal))
+    }
+
+    fn refuse(&self, request: Request<Body>, mut response: Response<Body>) -> Response<Body> {
+        request::mark(&mut response, &request::id_of(&self.shared, &request));
+        drop(request::lingering(request));
+        response
+    }
+}
+
+fn nothing_here() -> Response<Body> {
+    error::response(StatusCode::NOT_FOUND, "unknown_route", "Nothing is served at this path here.")
+}
