@@ -35,6 +35,10 @@ enum Command {
     /// Look at a model, or run it on raw inputs.
     #[command(subcommand)]
     Model(command::model::Command),
+    /// Sign a component, or make a key to sign with.
+    Sign(command::sign::Args),
+    /// Whether a component is signed, by whom, and whether the policies let it run.
+    Verify(command::verify::Args),
     /// Show what each component of a running server has used.
     Usage(command::usage::Args),
     /// Compile a component for the server that starts this.
@@ -54,6 +58,8 @@ fn main() -> ExitCode {
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
+        Command::Sign(args) => command::sign::run(args),
+        Command::Verify(args) => command::verify::run(args),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
         Command::Policy(command) => command::policy::run(command),

@@ -24,8 +24,11 @@ mod sandbox;
 mod stderr;
 mod telemetry;
 
+pub use component::files::ComponentFiles;
+pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{ConfigError, ServerConfig};
+pub use facts::protected;
 pub use http::server::{Server, ServerError};
 pub use inference::{Inference, InferenceError};
 pub use sandbox::compile_component;
