@@ -87,6 +87,11 @@ impl FakeInference {
         Arc::new(FakeInference { failure: Some(failure), ..FakeInference::default() })
     }
 
+    /// The digest that its model of this name has.
+    pub fn digest(model: &str) -> String {
+        model.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Lets so many jobs finish, or a generation make so many pieces; its end counts as one.
     pub fn release(&self, jobs: usize) {
         self.shared.gate.as_ref().expect("a gated fake").add_permits(jobs);
@@ -244,6 +249,8 @@ impl Inference for FakeInference {
             labels: 0,
             prompts: Vec::new(),
             chat: true,
+            digest: FakeInference::digest(name),
+            origin: None,
         };
         vec![card("fake", ModelTask::Embed, 100), card("other", ModelTask::Generate, 2)]
     }

@@ -41,6 +41,11 @@ mod generate;
 mod hostile;
 mod http;
 mod instance;
+mod integrity {
+    mod cache;
+    mod models;
+    mod signatures;
+}
 mod model {
     mod bert;
     mod expected;

@@ -9,4 +9,6 @@ pub(crate) mod model;
 pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod serve;
+pub(crate) mod sign;
 pub(crate) mod usage;
+pub(crate) mod verify;

@@ -38,6 +38,10 @@ enum Command {
     /// Make, list and revoke the keys that callers show.
     #[command(subcommand)]
     Key(command::key::Command),
+    /// Sign a component, or make a key to sign with.
+    Sign(command::sign::Args),
+    /// Whether a component is signed, by whom, and whether the policies let it run.
+    Verify(command::verify::Args),
     /// Show what each component and tenant of a running server has used.
     Usage(command::usage::Args),
     /// Compile a component for the server that starts this.
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
         Command::Key(command) => command::key::run(command),
+        Command::Sign(args) => command::sign::run(args),
+        Command::Verify(args) => command::verify::run(args),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
         Command::Policy(command) => command::policy::run(command),

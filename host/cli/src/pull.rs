@@ -1,6 +1,5 @@
 //! Brings models into the models folder: from the first source that has the right files, checked, all or nothing.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -10,9 +9,10 @@ use anyhow::{Context as _, bail, ensure};
 use policy::ModelName;
 
 use crate::catalog::{Entry, Origin};
-use digest::{Digest, Pin};
+use digest::Pin;
+use engine::Digest;
 use progress::Progress;
-use record::{Content, Record};
+use record::Record;
 use source::{Format, Source};
 use stage::Stage;
 
@@ -46,6 +46,10 @@ pub(crate) struct Order {
     pub(crate) pins: Vec<Pin>,
     /// What its only weights file must hash to.
     pub(crate) weights: Option<Digest>,
+    /// Who asked for it.
+    pub(crate) added_by: Option<String>,
+    /// Whether to fetch it though it is there.
+    pub(crate) is_forced: bool,
 }
 
 impl Order {
@@ -53,7 +57,8 @@ impl Order {
     pub(crate) fn of_entry(entry: Entry) -> Self {
         let Entry { name, licence, files, sources, .. } = entry;
         let asked = name.to_string();
-        Self { name, asked, licence: Some(licence), origins: sources, pins: files, weights: None }
+        let (weights, added_by, is_forced) = (None, None, false);
+        Self { name, asked, licence: Some(licence), origins: sources, pins: files, weights, added_by, is_forced }
     }
 
     /// Orders what `source` has.
@@ -64,7 +69,8 @@ impl Order {
         let name = name.map_or_else(|| source.name(), Ok)?;
         let asked = source.to_string();
         let origin = Origin { from: source, download_bytes: None, files: Vec::new() };
-        Ok(Self { name, asked, licence: None, origins: vec![origin], pins: Vec::new(), weights: None })
+        let (licence, pins, weights, added_by, is_forced) = (None, Vec::new(), None, None, false);
+        Ok(Self { name, asked, licence, origins: vec![origin], pins, weights, added_by, is_forced })
     }
 }
 
@@ -111,13 +117,23 @@ fn present(order: &Order, folder: &Path, progress: Progress) -> anyhow::Result<O
         return Ok(None);
     }
     let shown = folder.display();
-    let record = Record::read(folder)?.with_context(|| {
+    let record = match Record::read(folder) {
+        Err(error) if order.is_forced => {
+            progress.note(&format!("{error:#}: pulling it again"));
+            return Ok(None);
+        }
+        record => record?,
+    };
+    let record = record.with_context(|| {
         format!("{shown} is there and was not pulled by tessera: move it away, or choose another name with --as NAME")
     })?;
     let is_right = record.satisfies(&order.pins);
     // Someone may have put a model of their own under a name of the catalog: that is theirs to undo.
     let is_ours = record.asked == order.asked || (is_right && !order.pins.is_empty());
     ensure!(is_ours, "{shown} came from {}: choose another name with --as NAME, or delete it", record.asked);
+    if order.is_forced {
+        return Ok(None);
+    }
     if !is_right || !record.is_whole(folder) {
         progress.note(&format!("{shown} is damaged or out of date: pulling it again"));
         return Ok(None);
@@ -135,16 +151,19 @@ fn pull_from(order: &Order, origin: &Origin, models: &Path, progress: Progress) 
     stage.pins = order.pins.iter().chain(&origin.files).cloned().collect();
     stage.download_bytes = origin.download_bytes;
     let revision = origin.from.fetch(&stage)?;
-    let files = contents(&stage.files, "")?;
+    let files = engine::contents(&stage.files).with_context(|| format!("cannot read {}", stage.files.display()))?;
     let format = files.keys().find_map(|path| Format::of(path)).context("it holds no .gguf or .safetensors file")?;
     let record = Record {
         name: order.name.clone(),
         format,
         asked: order.asked.clone(),
-        source: origin.from.to_string(),
-        revision,
-        licence: order.licence.clone(),
-        pulled_unix_s: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        origin: engine::Origin {
+            source: origin.from.to_string(),
+            revision,
+            licence: order.licence.clone(),
+            added_by: order.added_by.clone(),
+            added_unix_s: unix_s(),
+        },
         files,
     };
     if let Err(error) = verify(&record, order.weights.as_ref(), &stage) {
@@ -156,21 +175,9 @@ fn pull_from(order: &Order, origin: &Origin, models: &Path, progress: Progress) 
     Ok(record)
 }
 
-/// Size and hash of every file under `folder`, by its path there.
-fn contents(folder: &Path, prefix: &str) -> anyhow::Result<BTreeMap<String, Content>> {
-    let reading = || format!("cannot read {}", folder.display());
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).with_context(reading)? {
-        let path = entry.with_context(reading)?.path();
-        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
-        if path.is_dir() {
-            files.append(&mut contents(&path, &format!("{name}/"))?);
-        } else if name != record::FILE {
-            let (bytes, sha256) = Digest::of_file(&path)?;
-            files.insert(name, Content { bytes, sha256 });
-        }
-    }
-    Ok(files)
+/// Now, in seconds of Unix time.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Checks what was fetched against what is known; a file that is wrong is deleted.
@@ -220,6 +227,8 @@ mod tests {
             origins: urls.iter().map(origin).collect::<anyhow::Result<_>>()?,
             pins: pinned.map(pin).into_iter().collect(),
             weights: None,
+            added_by: Some("somebody".to_owned()),
+            is_forced: false,
         })
     }
 
@@ -239,7 +248,8 @@ mod tests {
         assert_eq!(server.requests().len(), 1);
         let record = Record::read(&models.path().join("m"))?.context("a record")?;
         assert_eq!(record.files["model.gguf"].sha256, Digest::of(WEIGHTS));
-        assert_eq!(record.licence.as_deref(), Some("Apache-2.0"));
+        assert_eq!(record.origin.licence.as_deref(), Some("Apache-2.0"));
+        assert_eq!(record.origin.added_by.as_deref(), Some("somebody"));
         Ok(())
     }
 
@@ -252,7 +262,7 @@ mod tests {
         else {
             bail!("nothing was there before");
         };
-        assert_eq!(record.source, good);
+        assert_eq!(record.origin.source, good);
         Ok(())
     }
 
@@ -277,6 +287,23 @@ mod tests {
         fs::write(models.path().join("m/model.gguf"), "GGUF")?;
         assert!(matches!(pull(&order, models.path(), Progress::Silent)?, Outcome::Pulled(_)));
         assert_eq!(fs::read(models.path().join("m/model.gguf"))?, WEIGHTS);
+        Ok(())
+    }
+
+    #[test]
+    fn altered_file_of_the_same_size_is_replaced_by_force_alone() -> anyhow::Result<()> {
+        let models = tempfile::tempdir()?;
+        let (_server, url) = serve(WEIGHTS)?;
+        let order = order(&[url], Some(WEIGHTS))?;
+        pull(&order, models.path(), Progress::Silent)?;
+        let file = models.path().join("m/model.gguf");
+        fs::write(&file, WEIGHTS.to_ascii_uppercase())?;
+        assert!(matches!(pull(&order, models.path(), Progress::Silent)?, Outcome::AlreadyThere(_)));
+        let forced = Order { is_forced: true, ..order };
+        assert!(matches!(pull(&forced, models.path(), Progress::Silent)?, Outcome::Pulled(_)));
+        assert_eq!(fs::read(file)?, WEIGHTS);
+        fs::write(models.path().join("m").join(engine::RECORD), "{")?;
+        assert!(matches!(pull(&forced, models.path(), Progress::Silent)?, Outcome::Pulled(_)));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The door to the engine: jobs in, answers out, from any thread.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::device::{self, DeviceError, DeviceSpec};
 use crate::model::{Model, ModelCard, ModelError};
+use crate::registry;
 use crate::schedule::Limits;
 use crate::task::Prepared;
 use crate::task::embed::{self, EmbedJob, Embeddings};
@@ -25,6 +26,8 @@ pub struct EngineConfig {
     pub device: DeviceSpec,
     /// Every folder in here that holds a `config.json` or a GGUF file is a model, named as the folder.
     pub models: PathBuf,
+    /// Load only models with a record of where they came from.
+    pub models_recorded: bool,
     /// Threads for tensor work on the CPU; 0 takes one for each core.
     pub threads: usize,
     /// Keep each of those threads on a core of its own, where there is a core for each. Threads that wander can end up on one
@@ -52,6 +55,7 @@ impl Default for EngineConfig {
         EngineConfig {
             device: DeviceSpec::default(),
             models: "models".into(),
+            models_recorded: false,
             threads: 0,
             pin_threads: true,
             tokenizer_threads: 2,
@@ -187,7 +191,7 @@ impl Engine {
     pub fn start(config: &EngineConfig) -> Result<Engine, StartError> {
         let device = device::open(config.device)?;
         let pool = thread_pool(config)?;
-        let (models, failures) = pool.install(|| load_all(&config.models, &device))?;
+        let (models, failures) = pool.install(|| registry::load(config, &device))?;
         Engine::with(config, pool, models, failures)
     }
 
@@ -434,30 +438,6 @@ fn tokenize(jobs: &std::sync::Mutex<mpsc::Receiver<Job>>, queue: &Queue) {
             tracing::error!("a tokenizer panicked; its job is lost");
         }
     }
-}
-
-type Loaded = (Vec<Arc<Model>>, Vec<LoadFailure>);
-
-fn load_all(folder: &Path, device: &burn::tensor::Device) -> Result<Loaded, StartError> {
-    let unreadable = |cause| StartError::Models { folder: folder.into(), cause };
-    let mut models = Vec::new();
-    let mut failures = Vec::new();
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(cause) => return Err(unreadable(cause)),
-    };
-    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
-    folders.sort();
-    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    for path in folders.iter().filter(|path| !is_hidden(path) && Model::is_at(path)) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match Model::on(path, device) {
-            Ok(model) => models.push(Arc::new(model)),
-            Err(error) => failures.push(LoadFailure { name, error }),
-        }
-    }
-    Ok((models, failures))
 }
 
 /// Numbers for [`Stats`] that threads add to.

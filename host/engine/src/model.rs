@@ -26,6 +26,7 @@ use crate::batch::{Batch, Tokens};
 use crate::device::{self, DeviceError, DeviceSpec};
 use crate::engine::JobError;
 use crate::nn::{Activation, CacheShape, KvCache};
+use crate::record::{Origin, RecordError};
 use crate::task::Want;
 use crate::task::embed::EmbedSettings;
 use crate::task::tokenize::{self, TokenizeInput};
@@ -147,6 +148,12 @@ pub enum ModelError {
     /// The tokenizer can't be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Its files are not those that were recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Its files changed while they were read.
+    #[error("its files changed while it was loaded: start again when nobody writes there")]
+    Changing,
 }
 
 /// What a model is for.
@@ -186,6 +193,10 @@ pub struct ModelCard {
     pub prompts: Vec<String>,
     /// Whether it has a chat template.
     pub chat: bool,
+    /// SHA-256 of its files when they were loaded, as [`digest`](crate::digest()) has it; empty outside of an engine.
+    pub digest: String,
+    /// Where it came from; none where nobody has recorded that, and outside of an engine.
+    pub origin: Option<Origin>,
 }
 
 /// One model on one device, without a queue.
@@ -282,6 +293,12 @@ impl Model {
         let card = card(shape.into(), &config, &body, &sizes, &embed, false);
         let (tokenizer, template, end_ids, weight_bytes) = (None, None, Vec::new(), weights.bytes());
         Ok(Model { card, body, shape: sizes, device, tokenizer, template, embed, end_ids, weight_bytes })
+    }
+
+    /// The same with what the engine knows of its files.
+    pub(crate) fn registered(mut self, digest: String, origin: Option<Origin>) -> Model {
+        (self.card.digest, self.card.origin) = (digest, origin);
+        self
     }
 
     /// Whether there is a model in a folder.
@@ -510,6 +527,8 @@ fn card(
         labels: shape.labels.unwrap_or(0),
         prompts: embed.prompts.keys().cloned().collect(),
         chat: has_template,
+        digest: String::new(),
+        origin: None,
     }
 }
 

@@ -78,7 +78,8 @@ fn sections(changes: &mut Vec<Change>, section: &str, old: &Map<String, Value>, 
             }
             (Value::Null, after) if section == "secret" => changes.push(grant(&format!("[{of_secret}]"), after)),
             (before, Value::Null) if section == "secret" => changes.push(revoked(&format!("[{of_secret}]"), before)),
-            (Value::Array(before), Value::Array(after)) => list(changes, &name, before, after),
+            // Digests and keys narrow what may run; they grant nothing.
+            (Value::Array(before), Value::Array(after)) if section != "component" => list(changes, &name, before, after),
             (Value::Object(before), Value::Object(after)) if key == "values" => {
                 for (key, before, after) in both(before, after).filter(|(_, before, after)| before != after) {
                     value(changes, &format!("{name} {key}"), before, after);
@@ -134,6 +135,8 @@ fn is_wider(name: &str, old: &Value, new: &Value) -> Option<bool> {
         ("mode", _, new) => Some(new == "observe"),
         ("[log] level_min", old, new) => Some(level(new) > level(old)),
         (_, Value::Bool(_), Value::Bool(new)) => Some(*new),
+        // No digests or keys at all mean any.
+        (_, Value::Array(old), Value::Array(new)) if old.is_empty() != new.is_empty() => Some(new.is_empty()),
         // A list of devices that is missing means any.
         (_, Value::Null, Value::Array(_)) if name.ends_with(" devices") => Some(false),
         (_, Value::Array(_), Value::Null) if name.ends_with(" devices") => Some(true),
@@ -264,6 +267,14 @@ mod tests {
                 &[
                     "- revokes [fs] allow { host = \"a\", guest = \"/a\", access = \"read\" }",
                     "+ grants  [fs] allow { host = \"a\", guest = \"/a\", access = \"read-write\" }",
+                ],
+            ),
+            (
+                "[component]",
+                "[component]\nsigners = [\"ops\"]\nversion_min = \"1.0.0\"",
+                &[
+                    "~ changes [component] signers from [] to [\"ops\"] (narrower)",
+                    "~ changes [component] version_min from (none) to \"1.0.0\"",
                 ],
             ),
             (

@@ -12,6 +12,7 @@
 
 mod action;
 mod address;
+mod admission;
 mod ask;
 mod authority;
 mod caller;
@@ -19,20 +20,24 @@ mod case;
 mod check;
 mod denial;
 mod diff;
+mod digest;
 mod explain;
 mod grant;
 mod limit;
 mod name;
 mod permit;
+mod protected;
 mod quota;
 mod reference;
 mod route;
 mod rule;
+mod signature;
 mod snapshot;
 #[cfg(test)]
 mod testing;
 
 pub use action::Action;
+pub use admission::{Admitted, ComponentPins, Evidence, Refused, Signers};
 pub use ask::{Ask, AskError, Circumstances, Decision, parse_time};
 pub use authority::{Authority, Cost};
 pub use caller::{
@@ -43,6 +48,7 @@ pub use case::{Case, CaseError, Expect, Outcome};
 pub use check::{Finding, Site, check};
 pub use denial::{Denial, Denied, Detail, Reason, Witness};
 pub use diff::{Change, ChangeKind, diff};
+pub use digest::{Digest, DigestError};
 pub use grant::{
     CAPABILITIES,
     config::ConfigGrant,
@@ -57,8 +63,10 @@ pub use grant::{
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError, Tenant};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
+pub use protected::Protected;
 pub use quota::{Books, Exhausted, Ledger, Overdrawn, Quota, Reservation, Resource, Usage};
 pub use reference::{reference, schema};
 pub use route::{Method, Route, RouteError};
 pub use rule::{Rule, RuleError, RuleId, Rules};
+pub use signature::{KeyError, PublicKey, Signature, SignatureError, SigningKey, Statement, key_name};
 pub use snapshot::{Facts, LoadError, Mode, Policies, PolicyFile, Snapshot};

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admission::SIGNERS;
 use crate::denial::Reason;
 use crate::grant::models::Models;
 use crate::grant::secret::Secrets;
+use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
-    CAPABILITIES, ComponentName, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName, ModelsGrant, Quota,
-    RoutesGrant, SecretGrant, SecretSource, Tenants,
+    CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName,
+    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Signers, Tenants,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
@@ -28,6 +30,10 @@ pub struct PolicyFile {
     /// Words about the component that rules can ask for, as `"pii"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Which component runs under this policy: its digest, who has signed it, its version. What doesn't fit is not loaded, and
+    /// stops where it runs already. It holds in the mode `observe` as well.
+    #[serde(default)]
+    pub component: ComponentPins,
     /// Where the component may answer besides its own `/c/NAME/*`.
     #[serde(default)]
     pub routes: RoutesGrant,
@@ -93,13 +99,19 @@ pub trait Facts {
 
     /// A word that stands for a component's secret: always the same, and not to be guessed.
     fn token(&self, component: &ComponentName, secret: &str) -> String;
+
+    /// The server's own folders and files, which no component is shown.
+    fn protected(&self) -> Vec<Protected> {
+        Vec::new()
+    }
 }
 
 /// A folder of policies: rules that concern all components, and a file for each.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
-    folder: PathBuf,
-    rules: Rules,
+    pub(crate) folder: PathBuf,
+    pub(crate) rules: Rules,
+    pub(crate) signers: Signers,
     tenants: Tenants,
 }
 
@@ -188,13 +200,13 @@ pub enum LoadError {
 const NOTHING: &str = "schema = 1\n";
 
 impl Policies {
-    /// Reads the rules and the tenants of a folder; the files of components are read by [`snapshot`](Self::snapshot).
+    /// Reads the rules, trusted keys and tenants of a folder; the files of components are read by [`snapshot`](Self::snapshot).
     ///
     /// # Errors
-    /// When a rule or a tenant's policy is malformed.
+    /// When a rule, a key or a tenant's policy is malformed.
     pub fn read(folder: &Path) -> Result<Policies, LoadError> {
         let tenants = Tenants::read(&folder.join("tenants"))?;
-        Ok(Policies { folder: folder.into(), rules: Rules::read(folder)?, tenants })
+        Ok(Policies { folder: folder.into(), rules: Rules::read(folder)?, signers: Signers::read(folder)?, tenants })
     }
 
     /// The folder.
@@ -220,6 +232,13 @@ impl Policies {
         Snapshot::new(component, wanted, self.source(component)?, &self.rules, facts)
     }
 
+    /// A policy that grants a component nothing, whatever the files say.
+    pub fn nothing(&self, component: &ComponentName, facts: &dyn Facts) -> Snapshot {
+        let file = self.folder.join(format!("{component}.toml"));
+        let source = Source { origin: file.clone(), file, text: NOTHING.into() };
+        Snapshot::new(component, &[], source, &self.rules, facts).expect("an empty policy is a good one")
+    }
+
     /// The policy of a component as it is written, whatever the component wants.
     ///
     /// # Errors
@@ -242,12 +261,17 @@ impl Policies {
         let files = files.iter().filter(|file| file.is_file() && file.extension().is_some_and(|extension| extension == "toml"));
         let names = files.filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned()));
         let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.retain(|name| name != SIGNERS);
         names.sort();
         Ok(names)
     }
 
     /// Reads the text of a component's policy.
     fn source(&self, component: &ComponentName) -> Result<Source, LoadError> {
+        if component.as_str() == SIGNERS {
+            let reason = "it holds the trusted keys: give the component another name".into();
+            return Err(LoadError::Value { file: self.folder.join(format!("{SIGNERS}.toml")), reason });
+        }
         let own = self.folder.join(format!("{component}.toml"));
         let default = self.folder.join("default.toml");
         for origin in [&own, &default] {
@@ -282,6 +306,7 @@ impl Snapshot {
         let Source { file, origin, text } = source;
         let policy = PolicyFile::parse(&origin, &text)?.only(wanted);
         let named = |reason| LoadError::Value { file: origin.clone(), reason };
+        protected::check(&policy, facts).map_err(named)?;
         let models = |capability| Models::new(policy.models(capability), facts);
         Ok(Snapshot {
             component: component.clone(),
@@ -532,7 +557,7 @@ mod tests {
     #[test]
     fn the_names_of_policy_files_are_listed() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["b.toml", "default.toml", "a.toml", ".hidden.toml", "rules.cedar", "README.md"] {
+        for name in ["b.toml", "default.toml", "a.toml", ".hidden.toml", "signers.toml", "rules.cedar", "README.md"] {
             std::fs::write(folder.path().join(name), "schema = 1\n[log]\n").expect("written");
         }
         std::fs::create_dir(folder.path().join("tests")).expect("made");

@@ -1,12 +1,16 @@
 //! A component: its folder, its manifest, its compiled code and its policy.
 
 pub(crate) mod compiled;
+pub(crate) mod files;
+pub(crate) mod record;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use policy::{CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Route, Snapshot};
+use files::{ComponentFiles, Identity};
+use policy::{Admitted, CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Refused, Route, Snapshot};
+use record::RecordError;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::handler::ProxyPre;
@@ -27,7 +31,7 @@ const NN: &str = "nn";
 pub struct Manifest {
     /// Its name: that of its folder.
     pub name: ComponentName,
-    /// Its version, for people.
+    /// Its version; where a policy has rules on versions or signatures it must be one as 1.2.3.
     pub version: String,
     /// One line that says what it does.
     pub description: String,
@@ -124,15 +128,29 @@ pub enum LoadError {
         /// Who has it.
         owner: String,
     },
-    /// The code is longer than the server takes.
-    #[error(
-        "{file} has {bytes} bytes and `component_bytes_max` is {bytes_max}: make it smaller, or raise the limit in tessera.toml"
-    )]
+    /// Its signature is none.
+    #[error("{file} is no signature: {cause}\n`tessera sign` makes one; where none is required, delete the file")]
+    Signature {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// It is not what the policy lets run.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// What ran before is not known.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A file is longer than the server takes.
+    #[error("{file} has {bytes} bytes and `{limit}` is {bytes_max}: make it smaller, or raise the limit in tessera.toml")]
     TooLong {
         /// The file.
         file: PathBuf,
         /// Its length.
         bytes: u64,
+        /// The setting that limits it.
+        limit: &'static str,
         /// The limit.
         bytes_max: u64,
     },
@@ -156,6 +174,12 @@ impl LoadError {
     /// Whether another policy could let the component load.
     pub(crate) fn may_be_mended_by_policy(&self) -> bool {
         matches!(self, LoadError::Policy(_) | LoadError::NotGranted { .. } | LoadError::RouteTaken { .. })
+            || self.ends_service()
+    }
+
+    /// Whether a component that runs already stops for it: it is not what the policies let run any more.
+    pub(crate) fn ends_service(&self) -> bool {
+        matches!(self, LoadError::Refused(_) | LoadError::Record(_))
     }
 }
 
@@ -170,6 +194,11 @@ pub(crate) enum GuestPre {
 /// A loaded component.
 pub(crate) struct Component {
     pub(crate) manifest: Manifest,
+    identity: Identity,
+    /// SHA-256 of `component.wasm`, as `sha256:…`.
+    pub(crate) digest: Arc<str>,
+    /// The trusted key that had signed it when it was loaded.
+    pub(crate) signer: Option<Arc<str>>,
     pub(crate) governance: Arc<Governance>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) pre: GuestPre,
@@ -195,10 +224,11 @@ impl Component {
         config: &ServerConfig,
         sandbox: &Arc<Sandbox>,
     ) -> Result<Component, LoadError> {
-        let manifest = read_manifest(folder)?;
-        let policy = policies.snapshot(&manifest.name, &manifest.capabilities, facts)?;
-        let file = folder.join("component.wasm");
-        let code = compiled::load(&sandbox.engine, &file, config)?;
+        let files = ComponentFiles::read(folder, config.component_bytes_max)?;
+        let policy = policies.snapshot(&files.manifest.name, &files.manifest.capabilities, facts)?;
+        let admitted = files.admit(policies, &policy, &sandbox.record)?;
+        let ComponentFiles { manifest, identity, code } = files;
+        let code = sandbox.compiled.load(&sandbox.engine, &code, identity.code, config)?;
         let used = capabilities(&code, &sandbox.engine);
         check_declared(&used, &manifest)?;
         if policy.mode() == Mode::Enforce {
@@ -209,8 +239,24 @@ impl Component {
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
         let governance = Arc::new(Governance::new(policy, &sandbox.metrics));
+        note(sandbox, &manifest, &identity, &admitted)?;
+        let (digest, signer) = (identity.code.to_string().into(), admitted.signer.map(Arc::from));
         let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
-        Ok(Component { manifest, governance, sandbox, pre, instances, is_blocking })
+        Ok(Component { manifest, identity, digest, signer, governance, sandbox, pre, instances, is_blocking })
+    }
+}
+
+/// Writes down and tells what runs. Where versions count, what is not written down does not run.
+fn note(sandbox: &Sandbox, manifest: &Manifest, identity: &Identity, admitted: &Admitted) -> Result<(), RecordError> {
+    let (component, version, digest) = (&manifest.name, &manifest.version, identity.code);
+    let signer = admitted.signer.as_deref().unwrap_or("-");
+    tracing::info!(%component, %version, %digest, signer, "is loaded");
+    match sandbox.record.note(manifest, identity, admitted) {
+        Err(error) if admitted.floor.is_none() => {
+            tracing::warn!(%component, %error, "what runs is not written down");
+            Ok(())
+        }
+        noted => noted,
     }
 }
 
@@ -218,30 +264,25 @@ impl Component {
     /// Takes its policy as the files say it now.
     ///
     /// # Errors
-    /// When the policy can't be used. What held before still holds then.
+    /// When the policy can't be used; what held before still holds then. When the policies don't let it run any more; it has no
+    /// rights then.
     pub(crate) fn govern(&self, policies: &Policies, facts: &dyn Facts) -> Result<(), LoadError> {
-        let policy = policies.snapshot(self.name(), &self.manifest.capabilities, facts)?;
+        let policy = policies.snapshot(self.name(), &self.manifest.capabilities, facts);
+        let before = self.governance.rights();
+        // A key that is trusted no more counts at once, whatever else is wrong with its policy.
+        let held = policy.as_ref().unwrap_or(&before.policy);
+        if let Err(error) = self.identity.admit(&self.manifest, policies, held, &self.sandbox.record) {
+            self.governance.replace(policies.nothing(self.name(), facts));
+            self.instances.keep_only(&self.governance.rights());
+            return Err(error);
+        }
+        let policy = policy?;
         if !self.governance.rights().policy.is_same(&policy) {
             tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
             self.governance.replace(policy);
             self.instances.keep_only(&self.governance.rights());
         }
         Ok(())
-    }
-}
-
-/// Reads and checks `component.toml`.
-pub(crate) fn read_manifest(folder: &Path) -> Result<Manifest, LoadError> {
-    let file = folder.join("component.toml");
-    let text = std::fs::read_to_string(&file).map_err(|cause| LoadError::Unreadable { file: file.clone(), cause })?;
-    let manifest: Manifest = toml::from_str(&text).map_err(|cause| LoadError::Manifest { file, cause })?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    if name != manifest.name.as_str() {
-        return Err(LoadError::Name { folder: name.into(), manifest: manifest.name });
-    }
-    match manifest.capabilities.iter().find(|name| !CAPABILITIES.contains(&name.as_str())) {
-        Some(unknown) => Err(LoadError::UnknownCapability(unknown.clone())),
-        None => Ok(manifest),
     }
 }
 

@@ -38,7 +38,9 @@ pub struct ServerConfig {
     pub policies: PathBuf,
     /// A folder for each model.
     pub models: PathBuf,
-    /// What the server keeps: keys, compiled components.
+    /// Load only models with a record of where they came from: those that were pulled, or added by `tessera model add`.
+    pub models_recorded: bool,
+    /// What the server keeps: keys, compiled components, and what has run.
     pub data: PathBuf,
     /// The device for tensors: `flex`, `wgpu`, `cuda`, `rocm`, with `:INDEX` where there are several.
     pub device: String,
@@ -89,6 +91,7 @@ impl Default for ServerConfig {
             components: "components".into(),
             policies: "policies".into(),
             models: "models".into(),
+            models_recorded: false,
             data: "data".into(),
             device: "flex".into(),
             threads: 0,

@@ -26,8 +26,11 @@ mod stderr;
 mod telemetry;
 mod watch;
 
+pub use component::files::ComponentFiles;
+pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{AuthConfig, AuthMode, ConfigError, CorsConfig, OidcConfig, ServerConfig, TlsConfig};
+pub use facts::protected;
 pub use http::server::{Server, ServerError};
 pub use inference::{Inference, InferenceError};
 pub use sandbox::compile_component;

@@ -12,7 +12,8 @@ use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/admin/usage", "/v1/health_check", "/v1/list_service"];
+const HOST_PATHS: [&str; 7] =
+    ["/health", "/ready", "/metrics", "/admin/models", "/admin/usage", "/v1/health_check", "/v1/list_service"];
 
 /// Whether only operators may read a path: the host's own, all of them.
 pub(crate) fn is_admin_path(path: &str) -> bool {
@@ -74,13 +75,23 @@ impl Registry {
     ) -> std::io::Result<Registry> {
         let mut registry = Registry::default();
         // Those that serve first: what is revoked doesn't wait for what is compiled.
+        let mut stopped: HashMap<&str, Arc<LoadError>> = HashMap::new();
         for (name, component) in &before.components {
-            if let Err(error) = component.govern(policies, facts) {
-                tracing::error!("component `{name}` keeps the policy that it had: {error}");
+            match component.govern(policies, facts) {
+                Err(error) if error.ends_service() => {
+                    tracing::error!("component `{name}` is stopped: {error}");
+                    stopped.insert(name, Arc::new(error));
+                }
+                Err(error) => tracing::error!("component `{name}` keeps the policy that it had: {error}"),
+                Ok(()) => {}
             }
         }
         for folder in folders(config)? {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(error) = stopped.remove(name.as_str()) {
+                registry.failures.push((name, error));
+                continue;
+            }
             if let Some(component) = before.components.get(&name) {
                 registry.add_known(component.clone());
                 continue;

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::call::{self, Call, Calls};
 use crate::capability::{self, fs, http};
 use crate::component::compiled;
+use crate::component::record::ComponentRecord;
 use crate::config::ServerConfig;
 use crate::cpu::Clock;
 use crate::governance::{Governance, Rights};
@@ -47,6 +48,10 @@ pub(crate) struct Sandbox {
     pub(crate) linker: Linker<Ctx>,
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Compiled code on disk.
+    pub(crate) compiled: compiled::Cache,
+    /// What has run here.
+    pub(crate) record: ComponentRecord,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -73,7 +78,9 @@ impl Sandbox {
         tick(&engine, Duration::from_millis(config.epoch_ms));
         let blocking = Arc::new(Semaphore::new(config.blocking_instances_max));
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
-        Ok(Sandbox { engine, linker, inference, metrics, blocking, slow })
+        let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
+        let record = ComponentRecord::at(&config.data);
+        Ok(Sandbox { engine, linker, inference, metrics, compiled, record, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

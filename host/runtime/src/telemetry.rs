@@ -156,6 +156,8 @@ pub(crate) struct Metrics {
     ledgers: Arc<Ledgers>,
     tenants: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
+    /// Entries of the cache of compiled code that this server did not write.
+    pub(crate) compiled_cache_refused: Counter,
 }
 
 impl Metrics {
@@ -170,6 +172,9 @@ impl Metrics {
         registry.register("component_traps", "Instances that failed", traps.clone());
         let dropped_log_lines = Family::default();
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
+        let compiled_cache_refused = Counter::default();
+        let help = "Entries of the cache of compiled components that this server did not write";
+        registry.register("compiled_cache_refused", help, compiled_cache_refused.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
         let (ledgers, tenants) = (Arc::<Ledgers>::default(), Arc::<Ledgers>::default());
@@ -178,7 +183,7 @@ impl Metrics {
         let refusals = Family::default();
         registry.register("auth_refusals", "Requests that were not let in", refusals.clone());
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, denials, refusals, ledgers, tenants, dropped_log_lines }
+        Metrics { registry, requests, seconds, traps, denials, refusals, ledgers, tenants, dropped_log_lines, compiled_cache_refused }
     }
 
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {

@@ -107,7 +107,8 @@ fn devices(config: &ServerConfig) -> Vec<Finding> {
 }
 
 fn engine(config: &ServerConfig) -> anyhow::Result<Engine> {
-    let config = EngineConfig { device: config.device.parse()?, models: config.models.clone(), ..EngineConfig::default() };
+    let (device, models, models_recorded) = (config.device.parse()?, config.models.clone(), config.models_recorded);
+    let config = EngineConfig { device, models, models_recorded, ..EngineConfig::default() };
     Ok(Engine::start(&config)?)
 }
 

@@ -1,5 +1,8 @@
 //! `tessera model`: look at a model, or run it on raw inputs and print the numbers, to compare with another engine.
 
+mod add;
+mod list;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +13,10 @@ use serde_json::{Value, json};
 /// What to do with a model.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// The models here: what each is for, where it came from, its licence and digest, who added it and when.
+    List(list::Args),
+    /// Record where a model came from that was put into the models folder by hand, and what its files hold.
+    Add(add::Args),
     /// What is in it: its card and its tensors.
     Inspect(Inspect),
     /// Its vectors for the given inputs, as JSON: mean-pooled and first-token, both of length 1.
@@ -137,6 +144,8 @@ fn parse_ids(text: &str) -> Result<Ids, String> {
 
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::List(options) => options.run(&mut std::io::stdout()),
+        Command::Add(options) => options.run(&mut std::io::stdout()),
         Command::Inspect(options) => inspect(&options),
         Command::Embed(options) => {
             let (model, inputs) = options.read()?;
@@ -260,5 +269,61 @@ impl Inputs {
         let ids = self.ids.into_iter().map(|Ids(ids)| Ok(ids));
         let inputs = ids.chain(texts).collect::<anyhow::Result<_>>()?;
         Ok((model, inputs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    /// What `model list` or `model add` prints about a models folder.
+    fn run_line(line: &[&str], models: &Path) -> anyhow::Result<String> {
+        let folder = models.display().to_string();
+        let line = [&["model"], line, &["--models", &folder]].concat();
+        let mut out = Vec::new();
+        let done = match Line::try_parse_from(line)?.command {
+            Command::List(options) => options.run(&mut out),
+            Command::Add(options) => options.run(&mut out),
+            _ => unreachable!("the others need a model that can be loaded"),
+        };
+        done.map(|()| String::from_utf8_lossy(&out).into_owned())
+            .map_err(|error| error.context(String::from_utf8_lossy(&out).into_owned()))
+    }
+
+    #[test]
+    fn a_model_that_was_put_there_by_hand_is_recorded_and_watched() -> anyhow::Result<()> {
+        let models = tempfile::tempdir()?;
+        let folder = models.path().join("m");
+        std::fs::create_dir(&folder)?;
+        std::fs::write(folder.join("config.json"), r#"{"architectures": ["BertModel"]}"#)?;
+        std::fs::write(folder.join("model.safetensors"), "weights")?;
+        let digest = engine::digest(&folder)?;
+        let listed = run_line(&["list"], models.path())?;
+        assert!(listed.contains("embed     not recorded") && listed.contains(&digest[..12]), "{listed}");
+        assert!(run_line(&["add", "m"], models.path()).is_err(), "nobody has said where it came from");
+        assert!(run_line(&["add", "none", "--source", "x"], models.path()).is_err());
+        let line = ["add", "m", "--source", "trained here", "--licence", "MIT", "--by", "somebody"];
+        assert!(run_line(&line, models.path())?.contains(&format!("2 files, sha256:{digest}")));
+        let listed = run_line(&["list"], models.path())?;
+        for words in ["trained here", "MIT", "somebody", &digest[..12], "20"] {
+            assert!(listed.contains(words), "{listed}");
+        }
+        let row = serde_json::from_str::<Value>(&run_line(&["list", "--json"], models.path())?)?["models"][0].clone();
+        assert_eq!((&row["digest"], &row["licence"]), (&json!(digest), &json!("MIT")));
+        std::fs::write(folder.join("model.safetensors"), "Weights")?;
+        run_line(&["list"], models.path()).context("without a look into the files")?;
+        let error = format!("{:#}", run_line(&["list", "--verify"], models.path()).expect_err("altered"));
+        assert!(error.contains("model.safetensors is not the file that was recorded"), "{error}");
+        assert!(run_line(&["add", "m"], models.path())?.contains("recorded"), "with what was said before");
+        assert!(run_line(&["list", "--verify"], models.path())?.contains("trained here"));
+        Ok(())
     }
 }

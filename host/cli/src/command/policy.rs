@@ -11,8 +11,8 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use policy::{ComponentName, Policies, Snapshot};
-use runtime::Manifest;
+use policy::{Admitted, ComponentName, Policies, Snapshot};
+use runtime::{ComponentFiles, ComponentRecord, Manifest};
 
 use self::facts::CliFacts;
 
@@ -73,18 +73,34 @@ struct Setup {
     policies: Policies,
     components: PathBuf,
     facts: CliFacts,
+    /// What has run on the server.
+    record: ComponentRecord,
+    /// Length of a component's code, in bytes.
+    code_bytes_max: u64,
 }
 
 impl Places {
     /// Reads the rules; policies and manifests are read when they are asked for.
     fn setup(&self) -> anyhow::Result<Setup> {
-        let config = super::serve::read_config(self.config.as_deref())?;
-        let folder = self.policies.as_ref().unwrap_or(&config.policies);
+        let mut config = super::serve::read_config(self.config.as_deref())?;
+        let places = [
+            (&mut config.policies, &self.policies),
+            (&mut config.components, &self.components),
+            (&mut config.models, &self.models),
+        ];
+        for (place, option) in places {
+            if let Some(option) = option {
+                place.clone_from(option);
+            }
+        }
+        let folder = &config.policies;
         ensure!(folder.is_dir(), "there is no folder {}: say where the policies are with --policies", folder.display());
         Ok(Setup {
             policies: Policies::read(folder)?,
-            components: self.components.clone().unwrap_or(config.components),
-            facts: CliFacts { device: config.device, models: self.models.clone().unwrap_or(config.models) },
+            record: ComponentRecord::at(&config.data),
+            code_bytes_max: config.component_bytes_max,
+            facts: CliFacts { protected: runtime::protected(&config), device: config.device, models: config.models },
+            components: config.components,
         })
     }
 }
@@ -118,6 +134,16 @@ impl Setup {
             "the folder is named `{name}` and its component.toml says `{named}`: give both the same name"
         );
         Ok(Some(manifest))
+    }
+
+    /// Whether the policies let a component run, and who has signed it; none where there is no code yet.
+    fn admit(&self, name: &str, policy: &Snapshot) -> anyhow::Result<Option<Admitted>> {
+        let folder = self.components.join(name);
+        if !folder.join("component.wasm").is_file() {
+            return Ok(None);
+        }
+        let files = ComponentFiles::read(&folder, self.code_bytes_max)?;
+        Ok(Some(files.admit(&self.policies, policy, &self.record)?))
     }
 
     /// A component's policy.

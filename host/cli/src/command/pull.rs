@@ -5,10 +5,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use engine::Digest;
 use policy::ModelName;
 
 use crate::catalog::{self, Entry};
-use crate::pull::digest::Digest;
 use crate::pull::local::Placement;
 use crate::pull::progress::{Progress, size};
 use crate::pull::record::Record;
@@ -36,6 +36,31 @@ pub(crate) struct Args {
     /// Link a local file or folder instead of copying it.
     #[arg(long)]
     link: bool,
+    /// Pull it again though it is there, as after a file of it was changed.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    by: By,
+}
+
+/// Who adds a model, for its record.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct By {
+    /// Who adds it, for its record [default: your user name].
+    #[arg(long = "by", value_name = "WHO")]
+    name: Option<String>,
+}
+
+/// Characters of a name in a record.
+const BY_CHARS_MAX: usize = 128;
+
+impl By {
+    /// The name, if there is one.
+    pub(crate) fn name(&self) -> Option<String> {
+        let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let name = self.name.clone().or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+        name.map(|name| name.chars().filter(|c| !c.is_control()).take(BY_CHARS_MAX).collect())
+    }
 }
 
 fn models_folder() -> PathBuf {
@@ -76,6 +101,8 @@ fn order(target: &str, args: &Args) -> anyhow::Result<Order> {
         order.name = name.clone();
     }
     order.weights = args.sha256.clone();
+    order.added_by = args.by.name();
+    order.is_forced = args.force;
     Ok(order)
 }
 
@@ -112,8 +139,8 @@ fn tell(outcome: &Outcome, models: &Path) -> anyhow::Result<()> {
             let bytes = size(record.bytes());
             let files = if record.files.len() == 1 { "1 file".to_owned() } else { format!("{} files", record.files.len()) };
             writeln!(out, "{}: {bytes} in {files}, verified, in {}", record.name, folder.display())?;
-            writeln!(out, "  source  {}", record.source)?;
-            writeln!(out, "  licence {}", record.licence.as_deref().unwrap_or("not known: ask the source"))?;
+            writeln!(out, "  source  {}", record.origin.source)?;
+            writeln!(out, "  licence {}", record.origin.licence.as_deref().unwrap_or("not known: ask the source"))?;
         }
     }
     Ok(())

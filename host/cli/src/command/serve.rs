@@ -89,6 +89,7 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
     let engine = EngineConfig {
         device: config.device.parse()?,
         models: config.models.clone(),
+        models_recorded: config.models_recorded,
         threads: config.threads,
         pin_threads: config.pin_threads,
         generations_max: config.generations_max,

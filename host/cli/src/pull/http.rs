@@ -235,7 +235,9 @@ pub(crate) fn shown(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pull::digest::{Digest, Pin};
+    use engine::Digest;
+
+    use crate::pull::digest::Pin;
     use crate::pull::progress::Progress;
     use crate::pull::test_server::{Reply, Server};
 

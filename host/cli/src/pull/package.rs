@@ -161,7 +161,9 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
-    use crate::pull::digest::{Digest, Pin};
+    use engine::Digest;
+
+    use crate::pull::digest::Pin;
     use crate::pull::progress::Progress;
 
     const FOLDER: &str = "pip:p==1:p/model/";

@@ -5,14 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use engine::{Content, Origin, RECORD};
 use policy::ModelName;
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digest, Pin};
+use super::digest::Pin;
 use super::source::Format;
-
-/// The record's file name in the model's folder.
-pub(crate) const FILE: &str = "source.json";
 
 /// Where a model came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,23 +21,11 @@ pub(crate) struct Record {
     pub(crate) format: Format,
     /// What the person asked for: a name of the catalog, or a source.
     pub(crate) asked: String,
-    /// The source that gave it, as a person would type it.
-    pub(crate) source: String,
-    /// The hub's commit or the packages' versions.
-    pub(crate) revision: Option<String>,
-    /// SPDX expression of the weights' licence, where the catalog knows it.
-    pub(crate) licence: Option<String>,
-    /// When, in seconds of Unix time.
-    pub(crate) pulled_unix_s: u64,
+    /// The source that gave it, and what is known of it there.
+    #[serde(flatten)]
+    pub(crate) origin: Origin,
     /// Every file, by its path in the folder.
     pub(crate) files: BTreeMap<String, Content>,
-}
-
-/// What a file held when it was pulled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Content {
-    pub(crate) bytes: u64,
-    pub(crate) sha256: Digest,
 }
 
 impl Record {
@@ -48,7 +34,7 @@ impl Record {
     /// # Errors
     /// When the record is there and cannot be read.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let path = folder.join(FILE);
+        let path = folder.join(RECORD);
         if !path.exists() {
             return Ok(None);
         }
@@ -63,7 +49,7 @@ impl Record {
     /// When the file cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self).context("source.json")?;
-        let path = folder.join(FILE);
+        let path = folder.join(RECORD);
         fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -98,6 +84,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::Digest;
 
     fn record() -> anyhow::Result<Record> {
         let content = Content { bytes: 3, sha256: Digest::of(b"abc") };
@@ -105,10 +92,7 @@ mod tests {
             name: "m".parse()?,
             format: Format::Gguf,
             asked: "hf:org/m".to_owned(),
-            source: "hf:org/m".to_owned(),
-            revision: None,
-            licence: None,
-            pulled_unix_s: 0,
+            origin: Origin { source: "hf:org/m".to_owned(), revision: None, licence: None, added_by: None, added_unix_s: 0 },
             files: [("model.gguf".to_owned(), content)].into(),
         })
     }

@@ -143,7 +143,7 @@ pub(crate) fn is_model_file(path: &str) -> bool {
     let path = Path::new(path);
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => path.file_name() != Some(super::record::FILE.as_ref()),
+        Some("json") => path.file_name() != Some(engine::RECORD.as_ref()),
         Some(extension) => ["safetensors", "gguf", "txt", "model", "jinja", "md"].contains(&extension),
         None => ["LICENSE", "LICENCE", "NOTICE"].contains(&stem),
     }

@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use engine::Digest;
 use policy::ModelName;
 
-use super::digest::{Digest, Pin};
+use super::digest::Pin;
 use super::progress::Progress;
 use super::source::Source;
 

@@ -1,67 +1,126 @@
-//! Compiled components on disk: what took a fraction of a second to compile is mapped back in a fraction of a millisecond.
+//! Compiled components on disk: what took a fraction of a second to compile is read back in a millisecond.
 //!
 //! Compiling is the one thing that a component's bytes can make long without end, so it is bounded: in length, and in time and
 //! memory by a process of its own that is killed where it takes too long.
 #![allow(unsafe_code)]
 
+mod prune;
+mod seal;
+
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
+use policy::Digest;
+use prometheus_client::metrics::counter::Counter;
+use prune::prune;
+use ring::hmac;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
 use super::LoadError;
 use crate::config::ServerConfig;
 
-/// Compiles a component, or takes it from the cache folder. The name of an entry holds the code's SHA-256 and a hash of
-/// wasmtime's version, its settings and this machine's features, so an entry never fits anything else.
-///
-/// # Errors
-/// When the file is missing, too long or no valid component, or takes too long to compile. A cache that can't be read or
-/// written only costs time.
-pub(crate) fn load(engine: &Engine, file: &Path, config: &ServerConfig) -> Result<Component, LoadError> {
-    let wasm = read(file, config.component_bytes_max)?;
-    let cache = config.data.join("compiled");
-    let mut compatibility = std::hash::DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut compatibility);
-    let entry = cache.join(format!("{}-{:016x}.cwasm", hex(&Sha256::digest(&wasm)), compatibility.finish()));
-    if entry.is_file() {
-        // SAFETY: the file holds native code that this process will run. It was written by `store` below from the output of
-        // our own compiler; its folder is made for the owner alone, and whoever can write there can replace the binary too.
-        match unsafe { Component::deserialize_file(engine, &entry) } {
-            Ok(component) => return Ok(component),
-            Err(error) => tracing::warn!(%error, entry = %entry.display(), "a cached component is unusable: compiling again"),
-        }
-    }
-    let code = match &config.compiler {
-        Some(compiler) => compile_apart(compiler, wasm, config.compile_ms_max)?,
-        None => compile(engine, &wasm).map_err(LoadError::Code)?,
-    };
-    if let Err(error) = store(&code, &cache, &entry) {
-        tracing::warn!(%error, cache = %cache.display(), "a compiled component could not be cached");
-    }
-    // SAFETY: our own compiler made the code just now, in this process or in one that this process started.
-    unsafe { Component::deserialize(engine, &code) }.map_err(LoadError::Code)
+/// How drafts of entries end.
+const DRAFT: &str = "draft";
+/// Bytes of an entry for each byte that a component may have: native code is longer.
+const GROWTH_MAX: u64 = 32;
+/// A use of an entry is written down when the last one is so long ago.
+const TOUCH: Duration = Duration::from_secs(60 * 60);
+
+/// The folder of compiled code. A component never sees it (see [`policy::Protected`]), and what lies in it runs only if this
+/// server wrote it: every entry has an authentication code over its name and all its bytes.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    /// None where none can be kept: then nothing is cached.
+    key: Option<hmac::Key>,
+    /// Fits code to this engine: wasmtime's version, its settings and this machine's features.
+    compatibility: String,
+    refused: Counter,
 }
 
-fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |cause: std::io::Error| match cause.kind() {
-        std::io::ErrorKind::NotFound => LoadError::NotBuilt(file.into()),
-        _ => LoadError::Unreadable { file: file.into(), cause },
-    };
-    let open = std::fs::File::open(file).map_err(unreadable)?;
-    let bytes = open.metadata().map_err(unreadable)?.len();
-    if bytes > bytes_max {
-        return Err(LoadError::TooLong { file: file.into(), bytes, bytes_max });
+impl Cache {
+    /// Opens the cache in the server's data folder, and throws out what nobody uses any more; `refused` counts entries that are
+    /// not what this server wrote.
+    pub(crate) fn open(config: &ServerConfig, engine: &Engine, refused: Counter) -> Cache {
+        let folder = config.data.join("compiled");
+        let key = seal::key(&config.data).inspect_err(|error| {
+            let data = config.data.display();
+            tracing::warn!(%error, %data, "there is no key for compiled components: they are compiled at every start");
+        });
+        let mut hasher = std::hash::DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let compatibility = format!("{:016x}", hasher.finish());
+        prune(&folder, &compatibility);
+        Cache { folder, key: key.ok(), compatibility, refused }
     }
-    let mut wasm = Vec::new();
-    open.take(bytes_max).read_to_end(&mut wasm).map_err(unreadable)?; // a file may grow while it is read
-    Ok(wasm)
+
+    /// Compiles a component, or takes what was compiled of the same bytes.
+    ///
+    /// # Errors
+    /// When it is no valid component, or takes too long to compile. A cache that can't be read or written only costs time.
+    pub(crate) fn load(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        digest: Digest,
+        config: &ServerConfig,
+    ) -> Result<Component, LoadError> {
+        let name = format!("{}-{}.cwasm", digest.hex(), self.compatibility);
+        let entry = self.folder.join(&name);
+        if let Some(component) = self.take(engine, &entry, &name, config) {
+            return Ok(component);
+        }
+        let code = match &config.compiler {
+            Some(compiler) => compile_apart(compiler, wasm.to_vec(), config.compile_ms_max)?,
+            None => compile(engine, wasm).map_err(LoadError::Code)?,
+        };
+        let stored = self.key.as_ref().map_or(Ok(()), |key| store(&seal::seal(key, &name, &code), &self.folder, &entry));
+        if let Err(error) = stored {
+            tracing::warn!(%error, cache = %self.folder.display(), "a compiled component could not be cached");
+        }
+        // SAFETY: our own compiler made the code just now, in this process or in one that this process started.
+        unsafe { Component::deserialize(engine, &code) }.map_err(LoadError::Code)
+    }
+
+    /// The component of an entry, if the entry is there and what this server wrote under this name.
+    fn take(&self, engine: &Engine, entry: &Path, name: &str, config: &ServerConfig) -> Option<Component> {
+        let key = self.key.as_ref()?;
+        let refused = |error: &dyn std::fmt::Display| {
+            self.refused.inc();
+            tracing::warn!(%error, entry = %entry.display(), "a cached component is not what this server wrote: compiling again");
+        };
+        let sealed = match read(entry, config.component_bytes_max.saturating_mul(GROWTH_MAX)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            sealed => sealed.inspect_err(|error| refused(error)).ok()?,
+        };
+        let Some(code) = seal::unseal(key, name, &sealed) else {
+            refused(&"its authentication code is wrong");
+            return None;
+        };
+        // SAFETY: the bytes in memory were checked to be what `load` above sealed under this name, with a key that only this
+        // server has: the output of our own compiler for this engine and the bytes of this digest. The file is not read again.
+        unsafe { Component::deserialize(engine, code) }.inspect_err(|error| refused(error)).ok()
+    }
+}
+
+/// Reads an entry whole, and notes that it is used.
+fn read(entry: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let file = File::open(entry)?;
+    let about = file.metadata()?;
+    if about.len() > bytes_max {
+        return Err(std::io::Error::other(format!("it has {} bytes", about.len())));
+    }
+    if about.modified()?.elapsed().is_ok_and(|age| age > TOUCH) {
+        drop(file.set_modified(SystemTime::now())); // only costs the next pruning
+    }
+    let mut sealed = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+    (&file).take(bytes_max).read_to_end(&mut sealed)?;
+    Ok(sealed)
 }
 
 /// Compiles here. Text is no component: only the binary format is taken.
@@ -113,12 +172,13 @@ fn compile_apart(compiler: &[std::ffi::OsString], wasm: Vec<u8>, ms_max: u64) ->
 /// Writes an entry under a temporary name first: another process sees all of it or nothing.
 fn store(code: &[u8], cache: &Path, entry: &Path) -> std::io::Result<()> {
     make_private(cache)?;
-    let draft = entry.with_extension(format!("{}.draft", std::process::id()));
+    let draft = entry.with_extension(format!("{}.{DRAFT}", std::process::id()));
     std::fs::write(&draft, code)?;
     std::fs::rename(&draft, entry)
 }
 
-fn make_private(folder: &Path) -> std::io::Result<()> {
+/// Makes a folder, and those above it, for the owner alone.
+pub(super) fn make_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -126,75 +186,5 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The smallest component there is: magic, version 13, layer 1.
-    const EMPTY: [u8; 8] = [0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0];
-
-    fn config(folder: &Path, compiler: Option<&str>) -> ServerConfig {
-        let compiler = compiler.map(|script| ["/bin/sh", "-c", script].map(std::ffi::OsString::from).into());
-        ServerConfig { data: folder.into(), compiler, compile_ms_max: 300, ..ServerConfig::default() }
-    }
-
-    fn file(folder: &Path, wasm: &[u8]) -> std::path::PathBuf {
-        let file = folder.join("component.wasm");
-        std::fs::write(&file, wasm).expect("writes");
-        file
-    }
-
-    #[test]
-    fn a_component_is_compiled_once_and_a_damaged_entry_is_compiled_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (config, file) = (config(folder.path(), None), file(folder.path(), &EMPTY));
-        let engine = Engine::default();
-        load(&engine, &file, &config).expect("compiles");
-        let entries: Vec<_> = std::fs::read_dir(folder.path().join("compiled")).expect("lists").flatten().collect();
-        assert_eq!(entries.len(), 1);
-        load(&engine, &file, &config).expect("is cached");
-        std::fs::write(entries[0].path(), b"damaged").expect("writes");
-        load(&engine, &file, &config).expect("compiles again");
-    }
-
-    #[test]
-    fn what_is_no_component_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for wasm in [&b""[..], b"(component)", b"\0asm\x01\0\0\0"] {
-            let file = file(folder.path(), wasm);
-            assert!(load(&Engine::default(), &file, &config(folder.path(), None)).is_err());
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_too_long_is_not_even_read() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = ServerConfig { component_bytes_max: 7, ..config(folder.path(), None) };
-        let error = load(&Engine::default(), &file(folder.path(), &EMPTY), &config).map(drop).expect_err("too long");
-        assert!(matches!(error, LoadError::TooLong { bytes: 8, bytes_max: 7, .. }), "{error}");
-    }
-
-    #[test]
-    fn a_compiler_that_takes_too_long_is_killed_and_one_that_fails_says_why() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = file(folder.path(), &EMPTY);
-        let error =
-            |script| load(&Engine::default(), &file, &config(folder.path(), Some(script))).map(drop).expect_err("fails");
-        assert!(matches!(error("exec sleep 100"), LoadError::CompileTime { ms: 300 }));
-        assert!(error("cat > /dev/null; echo it is wrong >&2; exit 1").to_string().contains("it is wrong"));
-        assert!(error("cat > /dev/null; kill -9 $$").to_string().contains("too much memory"));
-    }
-
-    #[test]
-    fn a_compiler_in_its_own_process_gives_the_same_code() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let code = folder.path().join("code");
-        std::fs::write(&code, compile(&Engine::default(), &EMPTY).expect("compiles")).expect("writes");
-        let script = format!("cat > /dev/null; exec cat {}", code.display());
-        load(&Engine::default(), &file(folder.path(), &EMPTY), &config(folder.path(), Some(&script))).expect("loads");
-    }
-}
+mod tests;

@@ -26,6 +26,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/health", only(get(|| async {})))
         .route("/ready", only(get(ready)))
         .route("/metrics", only(get(metrics)))
+        .route("/admin/models", only(get(admin_models)))
         .route("/admin/usage", only(get(usage)))
         .route("/v1/models", only(get(models)))
         .route("/v1/models/{name}", only(get(model)))
@@ -92,12 +93,35 @@ fn model_object(card: &engine::ModelCard, created: u64) -> Value {
     json!({
         "id": card.name, "object": "model", "created": created, "owned_by": MODELS_OWNER,
         "task": card.task, "dimensions": card.dimensions, "max_input_tokens": card.tokens_max,
+        "digest": card.digest,
     })
 }
 
 /// Whether a caller may have a model run at all: to others it is not there.
 fn is_for(visitor: &Visitor, card: &engine::ModelCard) -> bool {
     card.name.parse().is_ok_and(|name| visitor.caller.may_use(&name).is_ok())
+}
+
+/// The registry of models: what each is, and where it came from.
+async fn admin_models(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let row = |card: &engine::ModelCard| {
+        let mut row = json!(card.origin);
+        if !row.is_object() {
+            row = json!({});
+        }
+        for (key, value) in [
+            ("name", json!(card.name)),
+            ("task", json!(card.task)),
+            ("family", json!(card.family)),
+            ("digest", json!(card.digest)),
+            ("is_recorded", json!(card.origin.is_some())),
+        ] {
+            row[key] = value;
+        }
+        row
+    };
+    let models: Vec<Value> = shared.inference.models().iter().map(row).collect();
+    Json(json!({"models": models}))
 }
 
 async fn models(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
@@ -143,6 +167,7 @@ async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Ext
         json!({
             "name": manifest.name, "version": manifest.version, "description": manifest.description,
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
+            "digest": *component.digest, "signer": component.signer.as_deref(),
         })
     };
     let failed = |(name, error): &(String, Arc<crate::component::LoadError>)| {

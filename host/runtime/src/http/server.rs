@@ -16,6 +16,7 @@ use super::tls::{Tls, TlsError};
 use crate::auth::Auth;
 use crate::call::RequestId;
 use crate::component::LoadError;
+use crate::component::record::RecordError;
 use crate::config::{ConfigError, ServerConfig};
 use crate::facts::ServerFacts;
 use crate::inference::Inference;
@@ -54,6 +55,9 @@ pub enum ServerError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
+    /// What ran before is not known.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The components folder can't be listed.
     #[error("the components folder {folder} can't be read: {cause}")]
     Components {
@@ -116,7 +120,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new(inference.clone()));
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
-        let facts = ServerFacts::new(&config).map_err(ServerError::Random)?;
+        let facts = ServerFacts::new(&config, inference.as_ref()).map_err(ServerError::Random)?;
+        sandbox.record.check()?;
         let watch = Watch::start(&config.policies);
         let policies = Policies::read(&config.policies)?;
         let files = config.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);

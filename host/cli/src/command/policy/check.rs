@@ -57,6 +57,13 @@ fn component(setup: &Setup, name: &str, owners: &mut BTreeMap<String, String>) -
     let manifest = setup.manifest(name)?.context("component.toml is gone")?;
     let policy = setup.snapshot(&manifest.name, &manifest.capabilities)?;
     let mut findings = policy::check(&policy, &manifest.routes, &setup.facts);
+    let signer = match setup.admit(name, &policy) {
+        Ok(admitted) => admitted.and_then(|admitted| admitted.signer),
+        Err(error) => {
+            findings.push(Finding::Error { text: format!("{error:#}"), remedy: String::new() });
+            None
+        }
+    };
     for route in policy.routes(&manifest.routes).0 {
         if let Some(owner) = owners.insert(route.to_string(), name.into()) {
             let text = format!("its route `{route}` is taken by component `{owner}`: change one of the two policies");
@@ -66,7 +73,8 @@ fn component(setup: &Setup, name: &str, owners: &mut BTreeMap<String, String>) -
     let granted = CAPABILITIES.into_iter().filter(|capability| policy.grants().has_section(capability));
     let granted = granted.collect::<Vec<_>>().join(", ");
     let granted = if granted.is_empty() { "nothing but its own route" } else { &granted };
-    Ok((format!("grants {granted} by {}", policy.origin()), findings))
+    let signed = signer.map(|signer| format!("; signed by `{signer}`")).unwrap_or_default();
+    Ok((format!("grants {granted} by {}{signed}", policy.origin()), findings))
 }
 
 /// Looks at a policy file that is no component's.

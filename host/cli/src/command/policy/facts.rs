@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use policy::{ComponentName, Facts, ModelName, SecretSource, Site};
+use policy::{ComponentName, Facts, ModelName, Protected, SecretSource, Site};
 
 /// This machine.
 pub(super) struct CliFacts {
@@ -10,6 +10,8 @@ pub(super) struct CliFacts {
     pub(super) device: String,
     /// The folder of models.
     pub(super) models: PathBuf,
+    /// The folders that the server would keep from components.
+    pub(super) protected: Vec<Protected>,
 }
 
 impl Facts for CliFacts {
@@ -28,6 +30,10 @@ impl Facts for CliFacts {
     /// Nothing is sent from here, so nobody has to guess it.
     fn token(&self, component: &ComponentName, secret: &str) -> String {
         format!("{component}.{secret}")
+    }
+
+    fn protected(&self) -> Vec<Protected> {
+        self.protected.clone()
     }
 }
 

@@ -150,6 +150,8 @@ mod tests {
             labels: 0,
             prompts: Vec::new(),
             chat: false,
+            digest: String::new(),
+            origin: None,
         }
     }
 
