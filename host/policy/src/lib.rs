@@ -21,6 +21,7 @@ mod denial;
 mod diff;
 mod explain;
 mod grant;
+mod guard;
 mod limit;
 mod name;
 mod permit;
@@ -51,6 +52,7 @@ pub use grant::{
     routes::RoutesGrant,
     secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
 };
+pub use guard::{Guard, Unchecked};
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};

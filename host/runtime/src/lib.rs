@@ -15,6 +15,7 @@ mod cpu;
 mod egress;
 mod facts;
 mod governance;
+mod guard;
 mod http;
 mod inference;
 mod instance;
@@ -26,6 +27,7 @@ mod telemetry;
 
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{ConfigError, ServerConfig};
+pub use guard::manifest::GuardManifest;
 pub use http::server::{Server, ServerError};
 pub use inference::{Inference, InferenceError};
 pub use sandbox::compile_component;

@@ -37,6 +37,14 @@ struct OfDenial {
     mode: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVerdict {
+    component: String,
+    guard: String,
+    direction: &'static str,
+    verdict: &'static str,
+}
+
 /// The engine's counts, read when somebody asks.
 struct EngineStats(Arc<dyn Inference>);
 
@@ -144,6 +152,7 @@ pub(crate) struct Metrics {
     seconds: Family<OfComponent, Histogram, fn() -> Histogram>,
     traps: Family<OfComponent, Counter>,
     denials: Family<OfDenial, Counter>,
+    verdicts: Family<OfVerdict, Counter>,
     ledgers: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
 }
@@ -162,15 +171,22 @@ impl Metrics {
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
+        let verdicts = Family::default();
+        registry.register("guard_verdicts", "Texts that guards judged, or could not judge", verdicts.clone());
         let ledgers = Arc::<Ledgers>::default();
         registry.register_collector(Box::new(UsageOf(ledgers.clone())));
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, denials, ledgers, dropped_log_lines }
+        Metrics { registry, requests, seconds, traps, denials, verdicts, ledgers, dropped_log_lines }
     }
 
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
         let mode = if is_enforced { "enforce" } else { "observe" };
         self.denials.get_or_create(&OfDenial { component: component.into(), capability, reason, mode }).inc();
+    }
+
+    pub(crate) fn guarded(&self, component: &str, guard: &str, direction: &'static str, verdict: &'static str) {
+        let labels = OfVerdict { component: component.into(), guard: guard.into(), direction, verdict };
+        self.verdicts.get_or_create(&labels).inc();
     }
 
     /// The books of all components, to be shown with the metrics.
