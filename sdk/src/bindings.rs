@@ -22,6 +22,7 @@ wit_bindgen::generate!({
         "../wit/http.wit",
         "../wit/log.wit",
         "../wit/secret.wit",
+        "../wit/guard.wit",
         "../wit/service.wit",
     ],
     world: "tessera:service/service@0.1.0",
@@ -30,3 +31,16 @@ wit_bindgen::generate!({
     export_macro_name: "export_service",
     default_bindings_module: "tessera_sdk::bindings",
 });
+
+/// The export of guards, which a component may have beside or instead of the handler.
+pub mod guard {
+    wit_bindgen::generate!({
+        path: "../wit/guard.wit",
+        inline: "package tessera:sdk; world guard { export tessera:guard/guard@0.1.0; }",
+        world: "tessera:sdk/guard",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_guard",
+        default_bindings_module: "tessera_sdk::bindings::guard",
+    });
+}

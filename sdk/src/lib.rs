@@ -27,6 +27,7 @@
 //! - [`Error`] is an HTTP status with OpenAI's error body. The errors of the capabilities turn into it with `?`.
 //! - [`embed`], [`rerank`], [`generate`], [`tokenize`], [`http`], [`secret`], [`config`] and [`log`] are the host's
 //!   capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
+//! - [`guard`] is for components that look at what goes into others and comes out of them.
 //! - [`sse`] sends events while they happen, as a generated text.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
@@ -36,6 +37,7 @@ pub mod config;
 pub mod embed;
 pub mod error;
 pub mod generate;
+pub mod guard;
 pub mod handler;
 pub mod http;
 pub mod inference;

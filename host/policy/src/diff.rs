@@ -78,8 +78,11 @@ fn sections(changes: &mut Vec<Change>, section: &str, old: &Map<String, Value>, 
             }
             (Value::Null, after) if section == "secret" => changes.push(grant(&format!("[{of_secret}]"), after)),
             (before, Value::Null) if section == "secret" => changes.push(revoked(&format!("[{of_secret}]"), before)),
-            // Digests and keys narrow what may run; they grant nothing.
-            (Value::Array(before), Value::Array(after)) if section != "component" => list(changes, &name, before, after),
+            // Digests and keys narrow what may run, and guards take away: neither is a list of grants.
+            (Value::Array(before), Value::Array(after)) if !["component", "guard"].contains(&section) => {
+                list(changes, &name, before, after);
+            }
+            (Value::Array(_), Value::Array(_)) if section == "guard" => value(changes, &name, before, after),
             (Value::Object(before), Value::Object(after)) if key == "values" => {
                 for (key, before, after) in both(before, after).filter(|(_, before, after)| before != after) {
                     value(changes, &format!("{name} {key}"), before, after);
@@ -133,6 +136,10 @@ fn is_wider(name: &str, old: &Value, new: &Value) -> Option<bool> {
     match (name, old, new) {
         (_, Value::Number(old), Value::Number(new)) if name.ends_with("_max") => Some(new.as_u64() > old.as_u64()),
         ("mode", _, new) => Some(new == "observe"),
+        ("[guard] input" | "[guard] output", Value::Array(old), Value::Array(new)) => narrowed(old, new).map(|less| !less),
+        ("[guard] except", Value::Array(old), Value::Array(new)) => narrowed(new, old).map(|less| !less),
+        ("[guard] hold_back_chars", old, new) => Some(new.as_u64() < old.as_u64()),
+        ("[guard] on_failure" | "[guard] uninspectable", _, new) => Some(new == "pass"),
         ("[log] level_min", old, new) => Some(level(new) > level(old)),
         (_, Value::Bool(_), Value::Bool(new)) => Some(*new),
         // No digests or keys at all mean any.
@@ -140,6 +147,15 @@ fn is_wider(name: &str, old: &Value, new: &Value) -> Option<bool> {
         // A list of devices that is missing means any.
         (_, Value::Null, Value::Array(_)) if name.ends_with(" devices") => Some(false),
         (_, Value::Array(_), Value::Null) if name.ends_with(" devices") => Some(true),
+        _ => None,
+    }
+}
+
+/// Whether the longer of two lists of guards is the new one; none where each has some that the other lacks.
+fn narrowed(old: &[Value], new: &[Value]) -> Option<bool> {
+    match (minus(old, new).is_empty(), minus(new, old).is_empty()) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
         _ => None,
     }
 }
@@ -281,6 +297,17 @@ mod tests {
                 "[http]",
                 "[http]\nprivate_networks = [\"10.0.0.0/8\"]\nredirects_max = 0",
                 &["+ grants  [http] private_networks \"10.0.0.0/8\"", "~ changes [http] redirects_max from 5 to 0 (narrower)"],
+            ),
+            (
+                "[guard]\ninput = [\"a\"]\noutput = [\"a\"]\nexcept = [\"GET /a\"]",
+                "[guard]\ninput = [\"a\", \"b\"]\nhold_back_chars = 64\non_failure = \"pass\"",
+                &[
+                    "~ changes [guard] except from [\"GET /a\"] to [] (narrower)",
+                    "~ changes [guard] hold_back_chars from 256 to 64 (wider)",
+                    "~ changes [guard] input from [\"a\"] to [\"a\", \"b\"] (narrower)",
+                    "~ changes [guard] on_failure from \"block\" to \"pass\" (wider)",
+                    "~ changes [guard] output from [\"a\"] to [] (wider)",
+                ],
             ),
         ];
         for (old, new, expected) in cases {

@@ -23,6 +23,7 @@ mod diff;
 mod digest;
 mod explain;
 mod grant;
+mod guard;
 mod limit;
 mod name;
 mod permit;
@@ -60,6 +61,7 @@ pub use grant::{
     routes::RoutesGrant,
     secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
 };
+pub use guard::{Guard, Unchecked};
 pub use limit::Limits;
 pub use name::{ComponentName, ModelName, NameError, Tenant};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};

@@ -58,6 +58,16 @@ impl Route {
         let below = || other.path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         method && if self.is_prefix { below() } else { !other.is_prefix && self.path == other.path }
     }
+
+    /// Whether it takes a request; one that takes GET takes HEAD, too.
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        let takes_method = match &self.method {
+            Method::Any => true,
+            Method::One(one) => one == method || one == "GET" && method == "HEAD",
+        };
+        let rest = path.strip_prefix(&self.path);
+        takes_method && rest.is_some_and(|rest| rest.is_empty() || self.is_prefix && rest.starts_with('/'))
+    }
 }
 
 impl FromStr for Route {

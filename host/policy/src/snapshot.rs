@@ -13,7 +13,7 @@ use crate::grant::secret::Secrets;
 use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
-    CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName,
+    CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant, ModelName,
     ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Signers, Tenants,
 };
 
@@ -45,6 +45,10 @@ pub struct PolicyFile {
     /// as well; in the mode `observe` it is only counted.
     #[serde(default)]
     pub quota: Quota,
+    /// Components that check what goes into this one and comes out of it, see *Guards* below. They hold whatever the component
+    /// wants, whoever calls it, and in the mode `observe` as well.
+    #[serde(default)]
+    pub guard: Guard,
     /// Keys of your own with strings as values: what the component may read by `tessera:config`.
     pub config: Option<ConfigGrant>,
     /// Models that the component may embed with, by `tessera:embed`.
@@ -361,6 +365,7 @@ impl PolicyFile {
             let checked = self.models(capability).map_or(Ok(()), ModelsGrant::check);
             checked.map_err(|reason| format!("`[{capability}]` {reason}"))?;
         }
+        self.guard.check()?;
         self.fs.as_ref().map_or(Ok(()), FsGrant::check)?;
         self.http.as_ref().map_or(Ok(()), HttpGrant::check)
     }

@@ -15,6 +15,7 @@ wasmtime::component::bindgen!({
         "../../wit/rerank.wit",
         "../../wit/secret.wit",
         "../../wit/tokenize.wit",
+        "../../wit/guard.wit",
         "../../wit/service.wit",
     ],
     world: "tessera:service/service@0.1.0",
@@ -25,3 +26,13 @@ wasmtime::component::bindgen!({
         "tessera:generate/generate-poll.generation": crate::capability::generate::Polled,
     },
 });
+
+/// The export of guards.
+pub mod guard {
+    wasmtime::component::bindgen!({
+        path: "../../wit/guard.wit",
+        inline: "package tessera:host; world guards { export tessera:guard/guard@0.1.0; }",
+        world: "tessera:host/guards",
+        exports: { default: async | store },
+    });
+}

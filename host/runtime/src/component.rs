@@ -1,6 +1,7 @@
 //! A component: its folder, its manifest, its compiled code and its policy.
 
 pub(crate) mod compiled;
+pub(crate) mod exports;
 pub(crate) mod files;
 pub(crate) mod record;
 
@@ -13,14 +14,13 @@ use policy::{Admitted, CAPABILITIES, ComponentName, Facts, Mode, Policies, Polic
 use record::RecordError;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
-use wasmtime_wasi_http::handler::ProxyPre;
-use wasmtime_wasi_http::{p2, p3};
 
-use crate::bindings::ServicePre;
+use crate::component::exports::Exports;
 use crate::config::ServerConfig;
 use crate::governance::Governance;
+use crate::guard::manifest::GuardManifest;
 use crate::instance::Instances;
-use crate::sandbox::{Ctx, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// The capability that is a standard interface, `wasi:nn`.
 const NN: &str = "nn";
@@ -41,6 +41,9 @@ pub struct Manifest {
     /// Capabilities it wants, by WIT name.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// What it says of itself as a guard, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardManifest>,
     /// How it wants its instances to live.
     #[serde(default)]
     pub instance: Reuse,
@@ -165,30 +168,38 @@ pub enum LoadError {
     Code(wasmtime::Error),
     /// It exports nothing that serves HTTP.
     #[error(
-        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`"
+        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`, or be a guard by `tessera:guard/guard`"
     )]
     NoHandler,
+    /// It is a guard and doesn't say so.
+    #[error("it exports `tessera:guard/guard` without saying so: add to component.toml\n\n[guard]\nreasons = []\n")]
+    UndeclaredGuard,
+    /// It says that it is a guard and is none.
+    #[error("component.toml has a section [guard], and component.wasm does not export `tessera:guard/guard`: take it out")]
+    NoGuard,
+    /// It is a guard, and others are to guard it.
+    #[error(
+        "it is a guard, and {policy} names guards for it: nobody guards a guard. Write {file} without [guard] input and output"
+    )]
+    GuardedGuard {
+        /// The policy that names them.
+        policy: String,
+        /// The policy file to write.
+        file: String,
+    },
 }
 
 impl LoadError {
     /// Whether another policy could let the component load.
     pub(crate) fn may_be_mended_by_policy(&self) -> bool {
-        matches!(self, LoadError::Policy(_) | LoadError::NotGranted { .. } | LoadError::RouteTaken { .. })
-            || self.ends_service()
+        let is_policys = matches!(self, LoadError::Policy(_) | LoadError::NotGranted { .. } | LoadError::GuardedGuard { .. });
+        is_policys || matches!(self, LoadError::RouteTaken { .. }) || self.ends_service()
     }
 
     /// Whether a component that runs already stops for it: it is not what the policies let run any more.
     pub(crate) fn ends_service(&self) -> bool {
         matches!(self, LoadError::Refused(_) | LoadError::Record(_))
     }
-}
-
-/// The ways to serve HTTP.
-pub(crate) enum GuestPre {
-    /// The lean typed export.
-    Handler(ServicePre<Ctx>),
-    /// `wasi:http`, 0.2 or 0.3.
-    Http(ProxyPre<Ctx>),
 }
 
 /// A loaded component.
@@ -201,7 +212,7 @@ pub(crate) struct Component {
     pub(crate) signer: Option<Arc<str>>,
     pub(crate) governance: Arc<Governance>,
     pub(crate) sandbox: Arc<Sandbox>,
-    pub(crate) pre: GuestPre,
+    pub(crate) exports: Exports,
     pub(crate) instances: Instances,
     /// Whether its host calls block the thread that they are made on.
     pub(crate) is_blocking: bool,
@@ -211,6 +222,11 @@ impl Component {
     /// Its name.
     pub(crate) fn name(&self) -> &ComponentName {
         &self.manifest.name
+    }
+
+    /// Routes that it wants; none where it serves no HTTP.
+    pub(crate) fn routes(&self) -> &[Route] {
+        if self.exports.serves_http() { &self.manifest.routes } else { &[] }
     }
 
     /// Reads, compiles (or takes from the cache) and links a component.
@@ -234,7 +250,8 @@ impl Component {
         if policy.mode() == Mode::Enforce {
             check_granted(&used, &manifest, &policy)?;
         }
-        let pre = prepare(&code, sandbox)?;
+        let exports = Exports::link(&code, sandbox)?;
+        check_guard(&exports, &manifest, &policy)?;
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
@@ -242,7 +259,7 @@ impl Component {
         note(sandbox, &manifest, &identity, &admitted)?;
         let (digest, signer) = (identity.code.to_string().into(), admitted.signer.map(Arc::from));
         let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
-        Ok(Component { manifest, identity, digest, signer, governance, sandbox, pre, instances, is_blocking })
+        Ok(Component { manifest, identity, digest, signer, governance, sandbox, exports, instances, is_blocking })
     }
 }
 
@@ -277,6 +294,7 @@ impl Component {
             return Err(error);
         }
         let policy = policy?;
+        check_guard(&self.exports, &self.manifest, &policy)?;
         if !self.governance.rights().policy.is_same(&policy) {
             tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
             self.governance.replace(policy);
@@ -337,21 +355,14 @@ fn capability_of(import: &str, item: &ComponentItem, engine: &wasmtime::Engine) 
     items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_))).then(|| package.into())
 }
 
-/// Links the code and finds the way in which it serves HTTP.
-fn prepare(code: &wasmtime::component::Component, sandbox: &Sandbox) -> Result<GuestPre, LoadError> {
-    let pre = sandbox.linker.instantiate_pre(code).map_err(LoadError::Code)?;
-    let exports: Vec<String> = code.component_type().exports(&sandbox.engine).map(|(name, _)| name.into()).collect();
-    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    if exported("tessera:handler/handler@") {
-        return ServicePre::new(pre).map(GuestPre::Handler).map_err(LoadError::Code);
+/// Checks that guards say that they are, and are not guarded themselves: a check is no request, so nobody would look.
+fn check_guard(exports: &Exports, manifest: &Manifest, policy: &Snapshot) -> Result<(), LoadError> {
+    match (exports.is_guard(), &manifest.guard) {
+        (true, None) => Err(LoadError::UndeclaredGuard),
+        (false, Some(_)) => Err(LoadError::NoGuard),
+        (true, _) if !policy.guard().is_empty() => {
+            Err(LoadError::GuardedGuard { policy: policy.origin().into(), file: policy.file().into() })
+        }
+        _ => Ok(()),
     }
-    if exported("wasi:http/handler@0.3.") {
-        let pre = p3::bindings::ServicePre::new(pre).map_err(LoadError::Code)?;
-        return Ok(GuestPre::Http(ProxyPre::P3(pre)));
-    }
-    if exported("wasi:http/incoming-handler@0.2.") {
-        let pre = p2::bindings::ProxyPre::new(pre).map_err(LoadError::Code)?;
-        return Ok(GuestPre::Http(ProxyPre::P2(pre)));
-    }
-    Err(LoadError::NoHandler)
 }

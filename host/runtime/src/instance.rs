@@ -23,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 
 use crate::call::Call;
+use crate::component::exports::Guest;
 use crate::component::{Component, Reuse};
 use crate::cpu::{Clock, Timed};
 use crate::governance::Rights;
+use crate::guard::{Judgement, Question};
 use crate::http::body::{GuestBody, RequestBody};
 use crate::sandbox::Ctx;
 
@@ -61,25 +63,55 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 
 pub(crate) type Response = ::http::Response<GuestBody>;
 
-/// One request on its way into an instance.
+/// One call on its way into an instance.
 struct Work {
-    request: ::http::Request<RequestBody>,
+    job: Job,
     call: Arc<Call>,
-    reply: Reply,
     /// Counts it, until the guest is done with it or dead.
     _inside: Inside,
 }
 
+/// What a guest is called for.
+enum Job {
+    /// To answer a request.
+    Serve(::http::Request<RequestBody>, Reply<Response>),
+    /// To judge a text.
+    Check(Question, Reply<Judgement>),
+}
+
+impl Job {
+    fn taken_by(&mut self, slot: &Arc<Slot>) {
+        match self {
+            Job::Serve(_, reply) => reply.slot = Some(slot.clone()),
+            Job::Check(_, reply) => reply.slot = Some(slot.clone()),
+        }
+    }
+
+    fn refuse(self, fault: Fault) {
+        match self {
+            Job::Serve(_, reply) => reply.send(Err(fault)),
+            Job::Check(_, reply) => reply.send(Err(fault)),
+        }
+    }
+}
+
+/// One request inside an instance.
+struct Incoming {
+    request: ::http::Request<RequestBody>,
+    call: Arc<Call>,
+    reply: Reply<Response>,
+}
+
 /// Where an answer goes. An instance that fails takes no other request by the time the client hears of it.
-struct Reply {
-    sender: Option<oneshot::Sender<Result<Response, Fault>>>,
+struct Reply<T> {
+    sender: Option<oneshot::Sender<Result<T, Fault>>>,
     /// The instance that took the request.
     slot: Option<Arc<Slot>>,
 }
 
-impl Reply {
+impl<T> Reply<T> {
     /// Answers; the client may be gone, and then nobody misses it.
-    fn send(mut self, answer: Result<Response, Fault>) {
+    fn send(mut self, answer: Result<T, Fault>) {
         if let (Some(slot), Err(Fault::Trapped)) = (&self.slot, &answer) {
             slot.close();
         }
@@ -89,7 +121,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.as_ref().filter(|_| self.sender.is_some()) {
             slot.close(); // no answer: the guest trapped
@@ -264,22 +296,40 @@ pub(crate) async fn dispatch(
     request: ::http::Request<RequestBody>,
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
+    let deadline = call.deadline;
+    let (mut response, hold) = hand_in(component, call, |reply| Job::Serve(request, reply)).await?;
+    // A stream, too, may say at its end that the time was over.
+    response.body_mut().watch(hold, deadline + GRACE);
+    Ok(response)
+}
+
+/// Has a guard judge a text. Dropping the future stops the work.
+///
+/// # Errors
+/// As [`Fault`] says.
+pub(crate) async fn check(component: &Arc<Component>, question: Question, call: Arc<Call>) -> Result<Judgement, Fault> {
+    let (answer, mut hold) = hand_in(component, call, |reply| Job::Check(question, reply)).await?;
+    hold.done();
+    Ok(answer)
+}
+
+/// Finds an instance for a call and waits for what it answers; the hold is on the work that may go on after that.
+async fn hand_in<T>(
+    component: &Arc<Component>,
+    call: Arc<Call>,
+    job: impl FnOnce(Reply<T>) -> Job,
+) -> Result<(T, Hold), Fault> {
     let _inside = component.instances.gate.enter(component.governance.rights().policy.limits(), call.deadline).await?;
     let rights = component.governance.rights(); // what it is after the wait
     let (sender, answer) = oneshot::channel();
-    let reply = Reply { sender: Some(sender), slot: None };
+    let job = job(Reply { sender: Some(sender), slot: None });
     let (deadline, gone) = (call.deadline, call.gone.clone());
     let is_exclusive = component.instances.reuse.concurrency_max <= 1;
     let asked = call.clone();
-    let slot = place(component, &rights, Work { request, call, reply, _inside });
+    let slot = place(component, &rights, Work { job, call, _inside });
     let mut hold = Hold { slot, gone, is_exclusive, is_done: false };
     match tokio::time::timeout_at(deadline + GRACE, answer).await {
-        Ok(Ok(Ok(mut response))) => {
-            // A stream, too, may say at its end that the time was over.
-            response.body_mut().watch(hold, deadline + GRACE);
-            Ok(response)
-        }
-        Ok(Ok(Err(fault))) => Err(fault),
+        Ok(Ok(answer)) => answer.map(|answer| (answer, hold)),
         Ok(Err(_)) => Err(match asked.verdict.get() {
             Some(verdict) => *verdict,
             None if Instant::now() > deadline => Fault::Deadline,
@@ -357,7 +407,7 @@ async fn live(
     let mut store = component.sandbox.store(&component.governance, &slot.rights, starter, &clock);
     let stderr = store.data().stderr.clone();
     let life = async {
-        let guest = guest::instantiate(&component.pre, &mut store).await?;
+        let guest = component.exports.instantiate(&mut store).await?;
         let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
@@ -373,20 +423,22 @@ async fn live(
             tracing::warn!(component = %component.name(), "every instance that `instances_max` allows is in use");
         }
         while let Ok(work) = incoming.try_recv() {
-            work.reply.send(Err(Fault::Busy));
+            work.job.refuse(Fault::Busy);
         }
         return;
     }
     component.sandbox.metrics.trapped(component.name().as_str());
     if component.governance.may_tell() {
-        let stderr = crate::capability::log::escape(&stderr.text(), 4096);
+        // A guard may say there what it was asked about, which is in no log.
+        let stderr = if component.exports.is_guard() { String::new() } else { stderr.text() };
+        let stderr = crate::capability::log::escape(&stderr, 4096);
         tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
     }
 }
 
 async fn serve(
     accessor: &Accessor<Ctx>,
-    guest: &guest::Guest,
+    guest: &Guest,
     reuse: &Reuse,
     slot: &Arc<Slot>,
     incoming: &mut mpsc::UnboundedReceiver<Work>,
@@ -403,8 +455,8 @@ async fn serve(
             }
             Some(mut work) = incoming.recv() => running.push(async {
                 let deadline = work.call.deadline;
-                work.reply.slot = Some(slot.clone());
-                (deadline, guest.serve(accessor, work).await)
+                work.job.taken_by(slot);
+                (deadline, guest::run(accessor, guest, work).await)
             }),
         }
     }

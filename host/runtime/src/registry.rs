@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::Method;
-use policy::{Facts, Policies, Route};
+use policy::{ComponentName, Facts, Policies, Route, Unchecked};
 
 use crate::component::{Component, LoadError};
 use crate::config::ServerConfig;
@@ -108,12 +108,36 @@ impl Registry {
                 registry.failures.push((name, Arc::new(error)));
             }
         }
+        registry.tell_missing_guards();
         Ok(registry)
+    }
+
+    /// A guard, if there is one of this name.
+    pub(crate) fn guard(&self, name: &ComponentName) -> Option<Arc<Component>> {
+        self.components.get(name.as_str()).filter(|component| component.exports.is_guard()).cloned()
+    }
+
+    /// Guards may load after what they guard, so this is looked at when all have.
+    fn tell_missing_guards(&self) {
+        for component in self.components() {
+            let rights = component.governance.rights();
+            let guard = rights.policy.guard();
+            for missing in guard.names().filter(|name| self.guard(name).is_none()) {
+                let then = match guard.on_failure {
+                    Unchecked::Block => "its requests are answered 503",
+                    Unchecked::Pass => "its requests pass unchecked",
+                };
+                let (name, policy) = (component.name(), rights.policy.origin());
+                tracing::error!(
+                    "{policy} has component `{name}` guarded by `{missing}`, which is no guard that is loaded: {then}"
+                );
+            }
+        }
     }
 
     fn add(&mut self, component: Arc<Component>) -> Result<(), LoadError> {
         let rights = component.governance.rights();
-        let (granted, _) = rights.policy.routes(&component.manifest.routes);
+        let (granted, _) = rights.policy.routes(component.routes());
         if let Some((route, owner)) = granted.iter().find_map(|route| Some((route, self.routes.owner(route)?))) {
             return Err(LoadError::RouteTaken { route: route.to_string(), owner });
         }
@@ -124,7 +148,7 @@ impl Registry {
     /// Adds a component that has served already: it goes on, if without a route that another has got since.
     fn add_known(&mut self, component: Arc<Component>) {
         let rights = component.governance.rights();
-        let (granted, _) = rights.policy.routes(&component.manifest.routes);
+        let (granted, _) = rights.policy.routes(component.routes());
         for route in granted {
             match self.routes.owner(route) {
                 None => self.routes.add(route, &component),
@@ -165,7 +189,8 @@ impl Registry {
             return granted(target);
         }
         let name = path.strip_prefix("/c/").map(|rest| rest.split('/').next().unwrap_or_default());
-        if let Some(component) = name.and_then(|name| self.components.get(name)) {
+        let named = name.and_then(|name| self.components.get(name));
+        if let Some(component) = named.filter(|component| component.exports.serves_http()) {
             let path_start = "/c/".len() + component.name().as_str().len();
             return Found::Component { component: component.clone(), path_start };
         }

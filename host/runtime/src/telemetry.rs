@@ -42,6 +42,14 @@ struct OfRefusal {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVerdict {
+    component: String,
+    guard: String,
+    direction: &'static str,
+    verdict: &'static str,
+}
+
 /// The engine's counts, read when somebody asks.
 struct EngineStats(Arc<dyn Inference>);
 
@@ -153,6 +161,7 @@ pub(crate) struct Metrics {
     traps: Family<OfComponent, Counter>,
     denials: Family<OfDenial, Counter>,
     refusals: Family<OfRefusal, Counter>,
+    verdicts: Family<OfVerdict, Counter>,
     ledgers: Arc<Ledgers>,
     tenants: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
@@ -177,18 +186,37 @@ impl Metrics {
         registry.register("compiled_cache_refused", help, compiled_cache_refused.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
+        let verdicts = Family::default();
+        registry.register("guard_verdicts", "Texts that guards judged, or could not judge", verdicts.clone());
         let (ledgers, tenants) = (Arc::<Ledgers>::default(), Arc::<Ledgers>::default());
         registry.register_collector(Box::new(UsageOf { kind: "component", ledgers: ledgers.clone() }));
         registry.register_collector(Box::new(UsageOf { kind: "tenant", ledgers: tenants.clone() }));
         let refusals = Family::default();
         registry.register("auth_refusals", "Requests that were not let in", refusals.clone());
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, denials, refusals, ledgers, tenants, dropped_log_lines, compiled_cache_refused }
+        Metrics {
+            registry,
+            requests,
+            seconds,
+            traps,
+            denials,
+            verdicts,
+            refusals,
+            ledgers,
+            tenants,
+            dropped_log_lines,
+            compiled_cache_refused,
+        }
     }
 
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
         let mode = if is_enforced { "enforce" } else { "observe" };
         self.denials.get_or_create(&OfDenial { component: component.into(), capability, reason, mode }).inc();
+    }
+
+    pub(crate) fn guarded(&self, component: &str, guard: &str, direction: &'static str, verdict: &'static str) {
+        let labels = OfVerdict { component: component.into(), guard: guard.into(), direction, verdict };
+        self.verdicts.get_or_create(&labels).inc();
     }
 
     /// The books of all components, to be shown with the metrics.

@@ -151,6 +151,11 @@ impl GuestBody {
         }
     }
 
+    /// Whether all of it is there.
+    pub(crate) fn is_in_hand(&self) -> bool {
+        matches!(self.source, Source::Whole(_) | Source::Ended)
+    }
+
     /// The same, but it breaks off after so many bytes.
     pub(crate) fn limited(self, bytes_max: u64) -> GuestBody {
         GuestBody { bytes_left: bytes_max, ..self }

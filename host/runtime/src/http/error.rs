@@ -25,6 +25,14 @@ struct Detail<'a> {
 
 /// An answer that says what went wrong; `code` is stable and for programs.
 pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(json(status, code, message)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The same as JSON alone, for where a status can't be given any more.
+pub(crate) fn json(status: StatusCode, code: &'static str, message: &str) -> Vec<u8> {
     let kind = match status.as_u16() {
         401 => "authentication_error",
         403 => "permission_error",
@@ -36,11 +44,13 @@ pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) ->
         _ => "server_error",
     };
     let body = ErrorBody { error: Detail { message, kind, param: None, code } };
-    let body = serde_json::to_vec(&body).expect("strings make good JSON");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    serde_json::to_vec(&body).expect("strings make good JSON")
+}
+
+/// A request whose body is longer than its component takes.
+pub(crate) fn body_too_large(bytes_max: u64) -> Response<Body> {
+    let message = format!("The request body is longer than {bytes_max} bytes: send less at once.");
+    response(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
 }
 
 /// Nobody is let in like that. What is wrong with a credential is told as far as it helps who has a good one.

@@ -162,8 +162,8 @@ async fn health_check() -> Json<Value> {
 async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
     let service = |component: &Arc<crate::component::Component>| {
         let manifest = &component.manifest;
-        let mut routes: Vec<String> = manifest.routes.iter().map(ToString::to_string).collect();
-        routes.push(policy::Route::of_component(&manifest.name).to_string());
+        let own = component.exports.serves_http().then(|| policy::Route::of_component(&manifest.name));
+        let routes: Vec<String> = component.routes().iter().chain(&own).map(ToString::to_string).collect();
         json!({
             "name": manifest.name, "version": manifest.version, "description": manifest.description,
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",

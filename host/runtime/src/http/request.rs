@@ -12,11 +12,13 @@ use policy::{Books, Bound, Caller, Resource};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{self, Lingering, RequestBodyError};
+use super::body::{self, Lingering, RequestBody, RequestBodyError};
 use super::error;
 use super::server::Shared;
 use crate::call::{Call, RequestId};
 use crate::component::Component;
+use crate::governance::Rights;
+use crate::guard::Watch;
 use crate::instance;
 use crate::registry::Found;
 
@@ -141,14 +143,14 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
     head.uri = below(&head.uri, path_start);
     let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
     match tokio::time::timeout_at(call.deadline, receiving).await {
-        Ok(Ok(body)) => match instance::dispatch(component, Request::from_parts(head, body), call).await {
+        Ok(Ok(body)) => match reach(shared, component, Request::from_parts(head, body), &rights, call).await {
             Ok(response) if header_bytes(response.headers()) > limits.header_bytes_max => {
                 if component.governance.may_tell() {
                     tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
                 }
                 error::fault(instance::Fault::BadResponse)
             }
-            Ok(response) => response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))),
+            Ok(response) => response,
             Err(fault) => {
                 if component.governance.may_tell() {
                     tracing::warn!(request = %id, component = %component.name(), %fault, "no answer from the component");
@@ -156,16 +158,36 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
                 error::fault(fault)
             }
         },
-        Ok(Err(RequestBodyError::TooLarge)) => {
-            let message =
-                format!("The request body is longer than {} bytes: send less at once.", limits.request_body_bytes_max);
-            error::response(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
-        }
+        Ok(Err(RequestBodyError::TooLarge)) => error::body_too_large(limits.request_body_bytes_max),
         Ok(Err(error @ RequestBodyError::Incomplete)) => {
             error::response(StatusCode::BAD_REQUEST, "body_incomplete", &error.to_string())
         }
         Err(_) => error::response(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive"),
     }
+}
+
+/// Has the component answer, with the guards that its policy names on both sides of it: there is no other way to a component.
+async fn reach(
+    shared: &Shared,
+    component: &Arc<Component>,
+    request: Request<RequestBody>,
+    rights: &Arc<Rights>,
+    call: Arc<Call>,
+) -> Result<Response<Body>, instance::Fault> {
+    let limits = rights.policy.limits();
+    let asked = (request.method(), request.uri().path());
+    let Some(watch) = Watch::new(&shared.registry.load(), component, rights, &call, asked) else {
+        let response = instance::dispatch(component, request, call).await?;
+        return Ok(response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))));
+    };
+    let checked = match tokio::time::timeout_at(call.deadline, Box::pin(watch.input(request))).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(refusal)) => return Ok(refusal.response(limits.request_body_bytes_max)),
+        Err(_) => return Err(instance::Fault::Deadline),
+    };
+    let response = instance::dispatch(component, checked, call).await?;
+    let response = response.map(|body| body.limited(limits.response_body_bytes_max));
+    Ok(Box::pin(watch.output(response)).await.unwrap_or_else(|refusal| refusal.response(limits.request_body_bytes_max)))
 }
 
 /// Length of header lines as they stand on the wire: each with a colon, a space and its line's end.

@@ -1,52 +1,69 @@
-//! One instance from the inside: how a request is handed to the guest, by each of the ways to serve HTTP.
+//! One instance from the inside: how a request is handed to the guest by each of the ways to serve HTTP, and a text to a guard.
 
 use std::sync::Arc;
 
 use ::http::HeaderValue;
 use ::http::header::HOST;
 use http_body_util::BodyExt;
+use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, GuestTaskId};
-use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::{Fault, Reply, Work};
+use super::{Fault, Incoming, Job, Reply, Response, Work};
 use crate::bindings::Service;
+use crate::bindings::guard::Guards;
 use crate::call::Call;
-use crate::component::GuestPre;
+use crate::component::exports::{Guest, HttpGuest};
+use crate::guard::{Judgement, Question};
 use crate::http::body::{GuestBody, RequestBody};
 use crate::http::exchange;
 use crate::sandbox::Ctx;
 
-/// An instantiated component.
-pub(super) enum Guest {
-    Handler(Service),
-    Http(Proxy),
-}
-
-pub(super) async fn instantiate(pre: &GuestPre, store: &mut Store<Ctx>) -> wasmtime::Result<Guest> {
-    Ok(match pre {
-        GuestPre::Handler(pre) => Guest::Handler(pre.instantiate_async(store).await?),
-        GuestPre::Http(pre) => Guest::Http(pre.instantiate_async(store).await?),
-    })
-}
-
-impl Guest {
-    /// Serves one request, to the last byte of its answer.
-    ///
-    /// # Errors
-    /// When the guest traps: then the whole instance is lost.
-    pub(super) async fn serve(&self, accessor: &Accessor<Ctx>, work: Work) -> wasmtime::Result<()> {
-        match self {
-            Guest::Handler(service) => serve_handler(accessor, service, work).await,
-            Guest::Http(proxy) => serve_http(accessor, proxy, work).await,
+/// Has the guest do one piece of work; a request is done with the last byte of its answer.
+///
+/// # Errors
+/// When the guest traps: then the whole instance is lost.
+pub(super) async fn run(accessor: &Accessor<Ctx>, guest: &Guest, work: Work) -> wasmtime::Result<()> {
+    let Work { job, call, _inside } = work;
+    let _over = call.gone.clone().drop_guard(); // a shared instance lives on; what the guest left running for this call ends
+    match (job, &guest.http, &guest.guard) {
+        (Job::Serve(request, reply), Some(HttpGuest::Handler(service)), _) => {
+            let incoming = Incoming { request, call, reply };
+            serve_handler(accessor, service, incoming).await
+        }
+        (Job::Serve(request, reply), Some(HttpGuest::Proxy(proxy)), _) => {
+            let incoming = Incoming { request, call, reply };
+            Box::pin(serve_http(accessor, proxy, incoming)).await
+        }
+        (Job::Check(question, reply), _, Some(guards)) => check(accessor, guards, question, call, reply).await,
+        (job, ..) => {
+            job.refuse(Fault::BadResponse); // nobody asks a component for what it does not export
+            Ok(())
         }
     }
 }
 
-async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) -> wasmtime::Result<()> {
-    let Work { request, call, reply, _inside } = work;
-    let _over = call.gone.clone().drop_guard(); // a shared instance lives on; what the guest left running for this request ends
+async fn check(
+    accessor: &Accessor<Ctx>,
+    guards: &Guards,
+    question: Question,
+    call: Arc<Call>,
+    reply: Reply<Judgement>,
+) -> wasmtime::Result<()> {
+    let check = guards.tessera_guard_guard().func_check();
+    let running = accessor.with(|mut store| {
+        let running = check.start_call_concurrent(store.as_context_mut(), (question.text, question.at))?;
+        bind(&mut store, running.task(), call);
+        wasmtime::error::Ok(running)
+    })?;
+    let (answer,) = check.finish_call_concurrent(accessor, running).await?;
+    reply.send(Ok(answer.map_err(drop)));
+    Ok(())
+}
+
+async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, incoming: Incoming) -> wasmtime::Result<()> {
+    let Incoming { request, call, reply } = incoming;
     let handle = service.tessera_handler_handler().func_handle();
     let running = accessor.with(|mut store| {
         let request = exchange::to_guest(&mut store, request)?;
@@ -64,9 +81,8 @@ async fn serve_handler(accessor: &Accessor<Ctx>, service: &Service, work: Work) 
     Ok(())
 }
 
-async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasmtime::Result<()> {
-    let Work { request, call, reply, _inside } = work;
-    let _over = call.gone.clone().drop_guard(); // as above
+async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, incoming: Incoming) -> wasmtime::Result<()> {
+    let Incoming { request, call, reply } = incoming;
     let (answer, answered) = futures::channel::oneshot::channel();
     let prepared = accessor.with(|mut store| {
         let mut request = request.map(wasi_body);
@@ -89,7 +105,7 @@ async fn serve_http(accessor: &Accessor<Ctx>, proxy: &Proxy, work: Work) -> wasm
 type Answer = wasmtime::Result<::http::Response<WasiBody>>;
 
 /// Gives the client its response, and waits until its body has been read or dropped.
-async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply: Reply) {
+async fn hand_over(answered: futures::channel::oneshot::Receiver<Answer>, reply: Reply<Response>) {
     let response = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest gave no response")));
     let (response, sent) = match response {
         Ok(response) => {

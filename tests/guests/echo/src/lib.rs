@@ -40,10 +40,13 @@ async fn stream(request: Request) -> Result<Response, Error> {
     }))
 }
 
-/// Sends the request body back as it comes. One that breaks off breaks the answer off.
+/// Sends the request body back as it comes. One that breaks off breaks the answer off. `?type=T` is its content type, and
+/// `?encoding=E` what is claimed of its encoding.
 async fn upload(mut request: Request) -> Response {
     let mut body = request.take_body();
-    Response::stream(200, "application/octet-stream", move |mut writer| async move {
+    let kind = request.query("type").unwrap_or_else(|| "application/octet-stream".into());
+    let encoding = request.query("encoding").unwrap_or_else(|| "identity".into());
+    let response = Response::stream(200, &kind, move |mut writer| async move {
         loop {
             match body.chunk().await {
                 Ok(Some(chunk)) => writer.write(chunk).await?,
@@ -54,7 +57,8 @@ async fn upload(mut request: Request) -> Response {
                 }
             }
         }
-    })
+    });
+    if encoding == "identity" { response } else { response.with_header("content-encoding", &encoding) }
 }
 
 /// The request's headers, each name with a list of its values.
