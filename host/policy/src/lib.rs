@@ -13,6 +13,7 @@
 mod action;
 mod address;
 mod ask;
+pub mod audit;
 mod authority;
 mod caller;
 mod case;

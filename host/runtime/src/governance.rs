@@ -84,13 +84,7 @@ impl Governance {
     pub(crate) fn ask<T>(&self, asker: &Asker<'_>, ask: impl FnOnce(Authority<'_>) -> T) -> T {
         let rights = self.rights.load();
         let record = Record { governance: self, request: asker.request };
-        ask(Authority {
-            policy: &rights.policy,
-            ledger: &self.ledger,
-            caller: asker.caller,
-            now: None,
-            witness: &record,
-        })
+        ask(Authority { policy: &rights.policy, ledger: &self.ledger, caller: asker.caller, now: None, witness: &record })
     }
 }
 
