@@ -5,6 +5,8 @@
 //! one snapshot and the component's [`Ledger`], and does no I/O. A check that passes gives a [`Permit`], which back ends take
 //! by value, so an effect without a check doesn't compile.
 //!
+//! What was decided is kept in the [`audit`] log, which this crate writes and verifies.
+//!
 //! What people are told is here as well: why something is denied and what to change ([`Denied::explain`]), what a policy would
 //! answer ([`Ask`], [`Case`]), what is wrong with it ([`check`]), and how two differ ([`diff`]).
 
@@ -23,6 +25,7 @@ mod diff;
 mod explain;
 mod grant;
 mod limit;
+mod meter;
 mod name;
 mod permit;
 mod quota;
@@ -39,7 +42,7 @@ pub use authority::{Authority, Cost};
 pub use caller::{Caller, Tenant};
 pub use case::{Case, CaseError, Expect, Outcome};
 pub use check::{Finding, Site, check};
-pub use denial::{Denial, Denied, Detail, Reason, Witness};
+pub use denial::{Allowed, Denial, Denied, Detail, Reason, Witness};
 pub use diff::{Change, ChangeKind, diff};
 pub use grant::{
     CAPABILITIES,
@@ -53,6 +56,7 @@ pub use grant::{
     secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
 };
 pub use limit::Limits;
+pub use meter::Meter;
 pub use name::{ComponentName, ModelName, NameError};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
 pub use quota::{Exhausted, Ledger, Quota, Reservation, Resource, Usage};

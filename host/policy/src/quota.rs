@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::meter::Meter;
+
 /// Time over which a quota counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -307,8 +309,13 @@ impl Ledger {
         self.unless_observed(Resource::DeviceTime, device, || ())?;
         let input = self.bucket(Resource::InputTokens).take_even_if_larger(input_tokens, now).map(|()| input_tokens);
         let input = self.unless_observed(Resource::InputTokens, input, || 0)?;
-        let mut reservation =
-            Reservation { ledger: self.clone(), since: now, input: AtomicU64::new(input), output: AtomicU64::new(0) };
+        let mut reservation = Reservation {
+            ledger: self.clone(),
+            since: now,
+            input: AtomicU64::new(input),
+            output: AtomicU64::new(0),
+            meter: None,
+        };
         if output_tokens > 0 {
             let output = self.bucket(Resource::OutputTokens).take_up_to(output_tokens, now);
             reservation.output = AtomicU64::new(self.unless_observed(Resource::OutputTokens, output, || 0)?);
@@ -394,12 +401,25 @@ pub struct Reservation {
     since: Instant,
     input: AtomicU64,
     output: AtomicU64,
+    meter: Option<Arc<Meter>>,
 }
 
 impl Reservation {
+    /// The same, which counts for one request as well.
+    pub(crate) fn metered(mut self, meter: Option<Arc<Meter>>) -> Reservation {
+        self.meter = meter;
+        self
+    }
+
     /// One of nothing, for what is not counted in tokens.
     pub(crate) fn empty(ledger: &Arc<Ledger>) -> Reservation {
-        Reservation { ledger: ledger.clone(), since: Instant::now(), input: AtomicU64::new(0), output: AtomicU64::new(0) }
+        Reservation {
+            ledger: ledger.clone(),
+            since: Instant::now(),
+            input: AtomicU64::new(0),
+            output: AtomicU64::new(0),
+            meter: None,
+        }
     }
 
     /// The book it is in.
@@ -409,6 +429,9 @@ impl Reservation {
 
     /// Counts what a step of the operation used; false when a quota is used up and the operation should end.
     pub fn charge(&self, input_tokens: u64, output_tokens: u64, device_ns: u64) -> bool {
+        if let Some(meter) = &self.meter {
+            meter.charge(input_tokens, output_tokens, device_ns);
+        }
         let input = self.spend(Resource::InputTokens, &self.input, input_tokens);
         let output = self.spend(Resource::OutputTokens, &self.output, output_tokens);
         let device = self.ledger.charge(Resource::DeviceTime, device_ns);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use policy::audit::{Kind, Record, shorten};
 use policy::{CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Route, Snapshot};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
@@ -198,7 +199,7 @@ impl Component {
         let manifest = read_manifest(folder)?;
         let policy = policies.snapshot(&manifest.name, &manifest.capabilities, facts)?;
         let file = folder.join("component.wasm");
-        let code = compiled::load(&sandbox.engine, &file, config)?;
+        let (code, digest) = compiled::load(&sandbox.engine, &file, config)?;
         let used = capabilities(&code, &sandbox.engine);
         check_declared(&used, &manifest)?;
         if policy.mode() == Mode::Enforce {
@@ -208,7 +209,7 @@ impl Component {
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
-        let governance = Arc::new(Governance::new(policy, &sandbox.metrics));
+        let governance = Arc::new(Governance::new(policy, digest, sandbox));
         let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
         Ok(Component { manifest, governance, sandbox, pre, instances, is_blocking })
     }
@@ -223,6 +224,12 @@ impl Component {
         let policy = policies.snapshot(self.name(), &self.manifest.capabilities, facts)?;
         if !self.governance.rights().policy.is_same(&policy) {
             tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
+            let record = Record {
+                policy: Some(policy.hash().clone()),
+                target: Some(shorten(policy.origin())),
+                ..self.governance.record(Kind::Policy)
+            };
+            self.governance.audit().note(record); // it counts at once: what is revoked waits for no disk
             self.governance.replace(policy);
             self.instances.keep_only(&self.governance.rights());
         }

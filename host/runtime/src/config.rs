@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditConfig;
+
 /// `tessera.toml`, and what `tessera serve` changes of it. Checked whole before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -55,6 +57,8 @@ pub struct ServerConfig {
     pub epoch_ms: u64,
     /// Time for running requests to finish after SIGTERM, in milliseconds.
     pub drain_ms_max: u64,
+    /// What is recorded, and what happens where it can't be.
+    pub audit: AuditConfig,
 }
 
 impl Default for ServerConfig {
@@ -81,6 +85,7 @@ impl Default for ServerConfig {
             body_whole_bytes_max: 256 << 10,
             epoch_ms: 10,
             drain_ms_max: 30_000,
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -139,6 +144,8 @@ impl ServerConfig {
             ("connections_max", self.connections_max == 0),
             ("header_ms_max", self.header_ms_max == 0),
             ("epoch_ms", self.epoch_ms == 0),
+            ("audit.bytes_max", self.audit.bytes_max == 0),
+            ("audit.sync_ms", self.audit.sync_ms == 0),
         ];
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => Err(ConfigError::Zero(name)),

@@ -6,6 +6,7 @@
 //!
 //! This crate knows no Burn: it talks to the engine by messages.
 
+mod audit;
 mod bindings;
 mod call;
 mod capability;
@@ -13,6 +14,7 @@ mod component;
 mod config;
 mod cpu;
 mod egress;
+mod erase;
 mod facts;
 mod governance;
 mod http;
@@ -24,8 +26,10 @@ mod sandbox;
 mod stderr;
 mod telemetry;
 
+pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{ConfigError, ServerConfig};
+pub use erase::{EraseError, Erased, erase_tenant, erasure};
 pub use http::server::{Server, ServerError};
 pub use inference::{Inference, InferenceError};
 pub use sandbox::compile_component;

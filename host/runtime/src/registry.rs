@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::Method;
+use policy::audit::{Kind, Record, shorten};
 use policy::{Facts, Policies, Route};
 
+use crate::audit::Audit;
 use crate::component::{Component, LoadError};
 use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
 
 /// The host's own paths: no component gets one, whatever its policy says.
 const HOST_PATHS: [&str; 6] = ["/health", "/ready", "/metrics", "/admin/usage", "/v1/health_check", "/v1/list_service"];
+
+/// Where the data of tenants is deleted: the host's, too.
+const TENANTS_PATH: &str = "/admin/tenants/";
 
 /// Where models are listed: by the component that has been granted this path, or else by the host.
 const MODELS_PATH: &str = "/v1/models";
@@ -122,6 +127,25 @@ impl Registry {
         self.components.insert(name, component);
     }
 
+    /// Records what is here and was not before, and what is not here any more.
+    pub(crate) fn tell(&self, before: &Registry, audit: &Audit) {
+        let told = |action: &str, record: Record| audit.note(Record { action: Some(action.into()), ..record });
+        for (_, component) in self.components.iter().filter(|(name, _)| !before.components.contains_key(*name)) {
+            let policy = Some(component.governance.rights().policy.hash().clone());
+            told("loaded", Record { policy, ..component.governance.record(Kind::Component) });
+        }
+        for (_, component) in before.components.iter().filter(|(name, _)| !self.components.contains_key(*name)) {
+            told("gone", component.governance.record(Kind::Component));
+        }
+        let is_new = |(name, error): &&(String, Arc<LoadError>)| {
+            !before.failures.iter().any(|(other, known)| other == name && known.to_string() == error.to_string())
+        };
+        for (name, error) in self.failures.iter().filter(is_new) {
+            let reason = Some(shorten(&error.to_string()));
+            told("refused", Record { component: Some(shorten(name)), reason, ..Record::new(Kind::Component) });
+        }
+    }
+
     /// The components, in order of name.
     pub(crate) fn components(&self) -> impl Iterator<Item = &Arc<Component>> {
         self.order.iter().map(|name| &self.components[name])
@@ -132,7 +156,7 @@ impl Registry {
         let is_models = path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let is_granted =
             || self.routes.exact.contains_key(path) || self.routes.prefixes.iter().any(|(prefix, _)| prefix == MODELS_PATH);
-        HOST_PATHS.contains(&path) || is_models && !is_granted()
+        HOST_PATHS.contains(&path) || path.starts_with(TENANTS_PATH) || is_models && !is_granted()
     }
 
     /// What didn't load.

@@ -14,6 +14,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::audit::Audit;
 use crate::call::{self, Call, Calls};
 use crate::capability::{self, fs, http};
 use crate::component::compiled;
@@ -47,6 +48,7 @@ pub(crate) struct Sandbox {
     pub(crate) linker: Linker<Ctx>,
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Arc<Audit>,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -59,6 +61,7 @@ impl Sandbox {
         config: &ServerConfig,
         inference: Arc<dyn Inference>,
         metrics: Arc<Metrics>,
+        audit: Arc<Audit>,
     ) -> wasmtime::Result<Sandbox> {
         let engine = engine(config, pool(config)).or_else(|error| {
             tracing::warn!(%error, "no pool of instances: each gets its memory on demand, which is slower");
@@ -73,7 +76,7 @@ impl Sandbox {
         tick(&engine, Duration::from_millis(config.epoch_ms));
         let blocking = Arc::new(Semaphore::new(config.blocking_instances_max));
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
-        Ok(Sandbox { engine, linker, inference, metrics, blocking, slow })
+        Ok(Sandbox { engine, linker, inference, metrics, audit, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

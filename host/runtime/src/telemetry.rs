@@ -146,6 +146,7 @@ pub(crate) struct Metrics {
     denials: Family<OfDenial, Counter>,
     ledgers: Arc<Ledgers>,
     dropped_log_lines: Family<OfComponent, Counter>,
+    audit_lost: Counter,
 }
 
 impl Metrics {
@@ -162,15 +163,22 @@ impl Metrics {
         registry.register("component_log_lines_dropped", "Log lines beyond a component's limit", dropped_log_lines.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
+        let audit_lost = Counter::default();
+        registry.register("audit_lost", "Records that the audit log could not keep", audit_lost.clone());
         let ledgers = Arc::<Ledgers>::default();
         registry.register_collector(Box::new(UsageOf(ledgers.clone())));
         registry.register_collector(Box::new(EngineStats(inference)));
-        Metrics { registry, requests, seconds, traps, denials, ledgers, dropped_log_lines }
+        Metrics { registry, requests, seconds, traps, denials, ledgers, dropped_log_lines, audit_lost }
     }
 
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
         let mode = if is_enforced { "enforce" } else { "observe" };
         self.denials.get_or_create(&OfDenial { component: component.into(), capability, reason, mode }).inc();
+    }
+
+    /// Counts records that the audit log could not keep.
+    pub(crate) fn audit_lost(&self) -> Counter {
+        self.audit_lost.clone()
     }
 
     /// The books of all components, to be shown with the metrics.

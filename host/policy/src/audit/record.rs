@@ -160,6 +160,9 @@ pub struct Counts {
     /// Lines that were logged.
     #[serde(skip_serializing_if = "is_zero")]
     pub lines: u64,
+    /// Decisions beyond those that one request may have a record of.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: u64,
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -6,7 +6,7 @@ use super::chain::{self, BEFORE_ALL, Hash};
 use super::record::{Entry, Kind};
 use super::sign::{self, Head, Signed};
 use super::tail::{is_torn, lines, rotated};
-use super::{CURRENT, Files, HEAD};
+use super::{CURRENT, Files, HEAD, PUBLIC_KEY};
 
 /// Most findings that a report holds.
 const FINDINGS_MAX: usize = 1000;
@@ -123,7 +123,7 @@ fn attempt(log: &dyn Files, checks: &Checks) -> io::Result<(bool, Report)> {
     let key = checks.public_key.clone().or(own_key.clone()).unwrap_or_default();
     let mut reader = Reader::new(key, &head, !checks.only.is_empty());
     if own_key.is_none_or(|own| own != reader.key) {
-        reader.offend(sign_file(), 0, "it is not the key that this log is held against, or gone".into());
+        reader.offend(PUBLIC_KEY, 0, "it is not the key that this log is held against, or gone".into());
     }
     for name in &chosen {
         let bytes = log.read(name)?.unwrap_or_default();
@@ -134,10 +134,6 @@ fn attempt(log: &dyn Files, checks: &Checks) -> io::Result<(bool, Report)> {
         reader.end(head.is_some(), checks.head_min);
     }
     Ok((files(log)? != names, reader.report))
-}
-
-fn sign_file() -> &'static str {
-    super::PUBLIC_KEY
 }
 
 /// What is known on the way through the files.
@@ -296,7 +292,7 @@ impl Reader {
             (false, _) if last > 1 || last == 1 && at != self.last => {
                 Some(format!("it is gone; the log has checkpoint {last}"))
             }
-            (true, Some(head)) if head.log != self.report.log => Some("it is of another log".into()),
+            (true, Some(head)) if head.log != self.report.log && seq <= self.last => Some("it is of another log".into()),
             (true, Some(_)) if seq > self.last => {
                 Some(format!("it names record {seq} and the log ends with record {}: what followed is cut off", self.last))
             }

@@ -266,6 +266,7 @@ impl Authority<'_> {
         let taken = self.ledger.take(Resource::Egress, bytes);
         taken.map_err(|exhausted| self.over_quota(Action::Http { method, url }, exhausted))?;
         let reservation = self.nothing_reserved();
+        self.tell_allowed(Action::Http { method, url });
         Ok(Permit::new(Http { url: url.clone(), method: method.clone() }, reservation))
     }
 

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -19,22 +19,24 @@ use super::LoadError;
 use crate::config::ServerConfig;
 
 /// Compiles a component, or takes it from the cache folder. The name of an entry holds the code's SHA-256 and a hash of
-/// wasmtime's version, its settings and this machine's features, so an entry never fits anything else.
+/// wasmtime's version, its settings and this machine's features, so an entry never fits anything else. Gives the SHA-256 as well,
+/// in hexadecimal digits.
 ///
 /// # Errors
 /// When the file is missing, too long or no valid component, or takes too long to compile. A cache that can't be read or
 /// written only costs time.
-pub(crate) fn load(engine: &Engine, file: &Path, config: &ServerConfig) -> Result<Component, LoadError> {
+pub(crate) fn load(engine: &Engine, file: &Path, config: &ServerConfig) -> Result<(Component, Arc<str>), LoadError> {
     let wasm = read(file, config.component_bytes_max)?;
     let cache = config.data.join("compiled");
     let mut compatibility = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatibility);
-    let entry = cache.join(format!("{}-{:016x}.cwasm", hex(&Sha256::digest(&wasm)), compatibility.finish()));
+    let digest: Arc<str> = hex(&Sha256::digest(&wasm)).into();
+    let entry = cache.join(format!("{digest}-{:016x}.cwasm", compatibility.finish()));
     if entry.is_file() {
         // SAFETY: the file holds native code that this process will run. It was written by `store` below from the output of
         // our own compiler; its folder is made for the owner alone, and whoever can write there can replace the binary too.
         match unsafe { Component::deserialize_file(engine, &entry) } {
-            Ok(component) => return Ok(component),
+            Ok(component) => return Ok((component, digest)),
             Err(error) => tracing::warn!(%error, entry = %entry.display(), "a cached component is unusable: compiling again"),
         }
     }
@@ -46,7 +48,7 @@ pub(crate) fn load(engine: &Engine, file: &Path, config: &ServerConfig) -> Resul
         tracing::warn!(%error, cache = %cache.display(), "a compiled component could not be cached");
     }
     // SAFETY: our own compiler made the code just now, in this process or in one that this process started.
-    unsafe { Component::deserialize(engine, &code) }.map_err(LoadError::Code)
+    unsafe { Component::deserialize(engine, &code) }.map(|component| (component, digest)).map_err(LoadError::Code)
 }
 
 fn read(file: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {

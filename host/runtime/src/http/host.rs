@@ -10,14 +10,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::server::Shared;
 use super::{error, request};
+use crate::audit::{self, Trace};
+use crate::erase::{self, Erased};
 
 const MODELS_OWNER: &str = "tessera";
+
+/// What is asked again and again by what watches the server, and told by nobody.
+const UNRECORDED: [&str; 3] = ["/health", "/ready", "/metrics"];
 
 /// The routes of the host; everything else goes to components.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -26,6 +31,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/ready", only(get(ready)))
         .route("/metrics", only(get(metrics)))
         .route("/admin/usage", only(get(usage)))
+        .route("/admin/tenants/{tenant}", delete(erase))
         .route("/v1/models", only(get(models)))
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
@@ -43,7 +49,13 @@ fn only(route: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
 /// Every answer has its request's id, those of the host's own routes too.
 async fn with_id(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response<Body> {
     let id = request::id_of(&shared, &request);
-    let mut response = next.run(request).await;
+    let is_watched = UNRECORDED.contains(&request.uri().path());
+    let trace = (!is_watched).then(|| Trace::begin(&shared.sandbox.audit, id.clone(), &request));
+    let response = next.run(request).await;
+    let mut response = match trace {
+        Some(trace) => trace.end(response).await,
+        None => response,
+    };
     request::mark(&mut response, &id);
     response
 }
@@ -80,6 +92,35 @@ async fn usage(State(shared): State<Arc<Shared>>) -> Json<Value> {
     };
     let components: BTreeMap<String, Value> = shared.metrics.ledgers().usage().into_iter().map(told).collect();
     Json(json!({"since": shared.started, "components": components}))
+}
+
+/// Deletes what the server keeps of a tenant. The audit log says before that it begins, and after that it is done.
+async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, PathRejection>) -> Response<Body> {
+    let tenant = tenant.map_or_else(|_| String::new(), |Path(tenant)| tenant);
+    if let Err(refused) = erase::check(&tenant) {
+        return error::response(StatusCode::BAD_REQUEST, "invalid_tenant", &refused.to_string());
+    }
+    let audit = &shared.sandbox.audit;
+    if audit.administered(erase::erasure("begin", &tenant, &[])).await.is_err() {
+        return audit::unavailable();
+    }
+    let (data, name) = (shared.config.data.clone(), tenant.clone());
+    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, &name)).await;
+    match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
+        Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
+            Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),
+            Err(_) => audit::unavailable(),
+        },
+        Err(reason) => {
+            tracing::error!(tenant, "not all of a tenant's data could be deleted: {reason}");
+            audit.note(erase::erasure("failed", &tenant, &[]));
+            error::response(StatusCode::INTERNAL_SERVER_ERROR, "not_erased", &reason)
+        }
+    }
+}
+
+fn counts(erased: &[Erased]) -> BTreeMap<&'static str, u64> {
+    erased.iter().map(|erased| (erased.place, erased.entries)).collect()
 }
 
 fn model_object(card: &engine::ModelCard, created: u64) -> Value {

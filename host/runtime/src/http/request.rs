@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::{self, Lingering, RequestBodyError};
 use super::error;
 use super::server::Shared;
+use crate::audit::{self, Trace, Trail};
 use crate::call::{Call, RequestId};
 use crate::component::Component;
 use crate::instance;
@@ -23,15 +24,26 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request that is not for one of the host's own routes.
 pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<Body> {
-    let id = id_of(shared, &request);
+    let trace = Trace::begin(&shared.sandbox.audit, id_of(shared, &request), &request);
+    let id = trace.id.clone();
+    let response = match shared.sandbox.audit.is_available() {
+        true => answer(shared, request, &trace).await,
+        false => audit::unavailable(),
+    };
+    let mut response = trace.end(response).await;
+    mark(&mut response, &id);
+    response
+}
+
+async fn answer(shared: &Shared, request: Request<Body>, trace: &Trace) -> Response<Body> {
     // HTTP/2 has its own way to say that a body is not wanted.
     let request = match request.version() <= Version::HTTP_11 && !request.body().is_end_stream() {
         true => request.map(|body| Body::new(Lingering::new(body))),
         false => request,
     };
     let found = shared.registry.load().find(request.method(), request.uri().path());
-    let mut response = match found {
-        Found::Component { component, path_start } => forward(shared, &component, path_start, request, &id).await,
+    match found {
+        Found::Component { component, path_start } => forward(shared, &component, path_start, request, trace).await,
         Found::OtherMethods(allow) => not_allowed(&allow),
         Found::Nothing => {
             let path: String = request.uri().path().chars().take(200).collect();
@@ -41,9 +53,7 @@ pub(super) async fn serve(shared: &Shared, request: Request<Body>) -> Response<B
                 &format!("Nothing is served at {path}. GET /v1/list_service lists what is."),
             )
         }
-    };
-    mark(&mut response, &id);
-    response
+    }
 }
 
 /// The client's id for a request, or a new one.
@@ -64,11 +74,11 @@ async fn forward(
     component: &Arc<Component>,
     path_start: usize,
     request: Request<Body>,
-    id: &RequestId,
+    trace: &Trace,
 ) -> Response<Body> {
     let start = Instant::now();
     let response = match component.governance.ledger.take(Resource::Requests, 1) {
-        Ok(()) => admitted(shared, component, path_start, request, id).await,
+        Ok(()) => admitted(shared, component, path_start, request, trace).await,
         Err(exhausted) => error::over_quota(exhausted.retry_after),
     };
     shared.metrics.request(component.name().as_str(), response.status(), start.elapsed());
@@ -81,8 +91,9 @@ async fn admitted(
     component: &Arc<Component>,
     path_start: usize,
     request: Request<Body>,
-    id: &RequestId,
+    trace: &Trace,
 ) -> Response<Body> {
+    let id = &trace.id;
     let rights = component.governance.rights();
     let limits = rights.policy.limits();
     let call = Arc::new(Call {
@@ -94,7 +105,9 @@ async fn admitted(
         cpu_max: Duration::from_millis(limits.cpu_ms_max),
         cpu_ns: AtomicU64::new(0),
         verdict: OnceLock::new(),
+        trail: Trail::default(),
     });
+    trace.serves(&call);
     let (mut head, body) = request.into_parts();
     if header_bytes(&head.headers) > limits.header_bytes_max {
         let message = format!("The request's headers are longer than {} bytes: send fewer.", limits.header_bytes_max);
@@ -108,7 +121,7 @@ async fn admitted(
     head.uri = below(&head.uri, path_start);
     let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
     match tokio::time::timeout_at(call.deadline, receiving).await {
-        Ok(Ok(body)) => match instance::dispatch(component, Request::from_parts(head, body), call).await {
+        Ok(Ok(body)) => match dispatch(component, Request::from_parts(head, body), call, trace).await {
             Ok(response) if header_bytes(response.headers()) > limits.header_bytes_max => {
                 if component.governance.may_tell() {
                     tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
@@ -133,6 +146,17 @@ async fn admitted(
         }
         Err(_) => error::response(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive"),
     }
+}
+
+/// Has the component answer.
+async fn dispatch(
+    component: &Arc<Component>,
+    request: Request<body::RequestBody>,
+    call: Arc<Call>,
+    trace: &Trace,
+) -> Result<instance::Response, instance::Fault> {
+    trace.asks(request.body());
+    instance::dispatch(component, request, call).await
 }
 
 /// Length of header lines as they stand on the wire: each with a colon, a space and its line's end.

@@ -17,10 +17,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use policy::Policies;
+use policy::audit::Storage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::host;
+use crate::audit::{self, Audit, Client};
 use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
@@ -57,6 +59,12 @@ pub enum ServerError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
+    /// The audit log can't be opened.
+    #[error(transparent)]
+    Audit(#[from] policy::audit::LogError),
+    /// The audit log can't be written.
+    #[error("the start can't be recorded in the audit log: make room on its disk, or set `admin = \"open\"` in [audit]")]
+    NotRecorded,
     /// The components folder can't be listed.
     #[error("the components folder {folder} can't be read: {cause}")]
     Components {
@@ -101,12 +109,26 @@ impl Server {
     /// # Errors
     /// As [`ServerError`] says.
     pub async fn start(config: ServerConfig, inference: Arc<dyn Inference>) -> Result<Server, ServerError> {
+        Server::start_with_audit(config, inference, None).await
+    }
+
+    /// As [`start`](Self::start), with the audit log in another place than the data folder.
+    ///
+    /// # Errors
+    /// As [`ServerError`] says.
+    pub async fn start_with_audit(
+        config: ServerConfig,
+        inference: Arc<dyn Inference>,
+        audit: Option<Box<dyn Storage>>,
+    ) -> Result<Server, ServerError> {
         config.check()?;
         let unusable = |cause| ServerError::Listen { address: config.listen, cause };
         let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let metrics = Arc::new(Metrics::new(inference.clone()));
-        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
+        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))?;
+        audit.administered(audit::of_server("start")).await.map_err(|_| ServerError::NotRecorded)?;
+        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config).map_err(ServerError::Random)?;
         let watch = Watch::start(&config.policies);
@@ -114,6 +136,7 @@ impl Server {
         let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
         let registry = tokio::task::block_in_place(load)
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
+        registry.tell(&Registry::default(), &sandbox.audit);
         let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let shared =
@@ -156,7 +179,7 @@ impl Server {
                 () = &mut stop => break,
             };
             let Some(stream) = usable(stream).await else { continue };
-            let app = App::new(&self.shared, &router);
+            let app = App::new(&self.shared, &router, &stream);
             let has_asked = app.has_asked.clone();
             let connection = http.serve_connection(TokioIo::new(stream), app).into_owned();
             let connection = graceful.watch(connection);
@@ -180,6 +203,9 @@ impl Server {
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
+        let audit = &self.shared.sandbox.audit;
+        audit.note(audit::of_server("stop"));
+        tokio::task::block_in_place(|| audit.stop());
     }
 }
 
@@ -189,11 +215,15 @@ struct App {
     host: TowerToHyperService<axum::Router>,
     /// Whether this connection has had a request.
     has_asked: Arc<AtomicBool>,
+    /// Who has connected, if that is known still.
+    client: Option<Client>,
 }
 
 impl App {
-    fn new(shared: &Arc<Shared>, router: &axum::Router) -> App {
-        App { shared: shared.clone(), host: TowerToHyperService::new(router.clone()), has_asked: Arc::default() }
+    fn new(shared: &Arc<Shared>, router: &axum::Router, stream: &TcpStream) -> App {
+        let host = TowerToHyperService::new(router.clone());
+        let client = stream.peer_addr().ok().map(|address| Client(address.ip()));
+        App { shared: shared.clone(), host, has_asked: Arc::default(), client }
     }
 }
 
@@ -202,7 +232,10 @@ impl Service<Request<Incoming>> for App {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(client) = self.client {
+            request.extensions_mut().insert(client);
+        }
         self.has_asked.store(true, Ordering::Relaxed);
         if self.shared.registry.load().is_host_path(request.uri().path()) {
             return Box::pin(self.host.call(request));
