@@ -48,6 +48,16 @@ pub struct Reply {
     pub is_broken: bool,
 }
 
+/// A data folder for one server. What one test compiled the others load.
+fn data(folder: &Path) -> PathBuf {
+    let (data, compiled) = (folder.join("data"), std::env::temp_dir().join("tessera-tests/compiled"));
+    for folder in [&data, &compiled] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    std::os::unix::fs::symlink(compiled, data.join("compiled")).expect("a link");
+    data
+}
+
 impl Setup {
     /// Nothing yet but an engine and the bundled `default.toml`.
     pub fn new(inference: Arc<dyn Inference>) -> Setup {
@@ -63,8 +73,7 @@ impl Setup {
             listen: ([127, 0, 0, 1], 0).into(),
             components: path("components"),
             policies,
-            // Shared by all tests: what one compiled the others load.
-            data: std::env::temp_dir().join("tessera-tests"),
+            data: data(folder.path()),
             drain_ms_max: 2000,
             ..ServerConfig::default()
         };

@@ -50,6 +50,11 @@ enum Command {
     /// See what components may do: check, explain, test and compare policies.
     #[command(subcommand)]
     Policy(command::policy::Command),
+    /// See who did what, and check that the record of it is as it was written.
+    #[command(subcommand)]
+    Audit(command::audit::Command),
+    /// Delete what is kept of a tenant.
+    Erase(command::erase::Args),
     /// Check this machine and this set-up: what is wrong and how to mend it.
     Doctor(command::doctor::Args),
 }
@@ -67,6 +72,11 @@ fn main() -> ExitCode {
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
         Command::Policy(command) => command::policy::run(command),
+        Command::Audit(command) => match command::audit::run(command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Erase(args) => command::erase::run(args),
         Command::Doctor(args) => command::doctor::run(args),
     };
     match done {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::ModelName;
 use crate::action::Action;
 use crate::caller::Caller;
-use crate::denial::{Denial, Denied, Detail, Reason, Witness};
+use crate::denial::{Allowed, Denial, Denied, Detail, Reason, Witness};
 use crate::explain::DEFAULT_MODEL;
 use crate::grant::models::Models;
 use crate::permit::Permit;
@@ -117,7 +117,15 @@ impl Authority<'_> {
         self.decide_always(action(model.as_str()), in_scope)?;
         let reserved = self.books().reserve(cost.input_tokens, cost.output_tokens);
         let reservation = reserved.map_err(|overdrawn| self.over_quota(action(model.as_str()), overdrawn))?;
+        let reservation = reservation.metered(self.witness.meter());
+        self.tell_allowed(action(model.as_str()));
         Ok(Permit::new(permitted(model), reservation))
+    }
+
+    /// Tells that an action was granted: after the last check of it.
+    pub(crate) fn tell_allowed(&self, action: Action<'_>) {
+        let Authority { policy, caller, .. } = *self;
+        self.witness.allowed(&Allowed { policy, action, caller });
     }
 
     fn tell(&self, action: Action<'_>, detail: Detail<'_>, reason: Reason, is_enforced: bool) {

@@ -66,6 +66,11 @@ impl Caller {
         Caller { id, tenant, bounds: Some(Bounds { scope, policy, ledger }) }
     }
 
+    /// The same caller for what the host itself does in its name, as a guard's work: no bound of its own counts.
+    pub fn unbounded(&self) -> Caller {
+        Caller { bounds: None, ..self.clone() }
+    }
+
     /// Its id, for logs and rules: `local`, `public`, `key:ID` or `oidc:HOST#SUBJECT`.
     pub fn id(&self) -> &str {
         &self.id

@@ -1,6 +1,7 @@
 //! A refusal: what the guest may know and what the operator needs to know.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -8,6 +9,7 @@ use url::Url;
 
 use crate::action::Action;
 use crate::caller::{Bound, Caller};
+use crate::meter::Meter;
 use crate::quota::Exhausted;
 use crate::rule::RuleId;
 use crate::snapshot::Snapshot;
@@ -78,10 +80,29 @@ impl Denial {
     }
 }
 
-/// Who is told of every denial: for the log, the metrics and the audit record.
+/// Who is told of every decision: for the log, the metrics and the audit record.
 pub trait Witness {
     /// Something was denied, or would have been in the mode `enforce`.
     fn denied(&self, denied: &Denied<'_>);
+
+    /// Something was granted and is about to be done.
+    fn allowed(&self, _allowed: &Allowed<'_>) {}
+
+    /// What counts the use of models for the one request that asks.
+    fn meter(&self) -> Option<Arc<Meter>> {
+        None
+    }
+}
+
+/// A right that was granted.
+#[derive(Debug)]
+pub struct Allowed<'a> {
+    /// The policy that grants it.
+    pub policy: &'a Snapshot,
+    /// What was asked for.
+    pub action: Action<'a>,
+    /// Who asked, and for whom.
+    pub caller: &'a Caller,
 }
 
 /// What there is to say of a denial that its action does not.

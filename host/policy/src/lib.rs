@@ -5,6 +5,8 @@
 //! one snapshot and the component's [`Ledger`], and does no I/O. A check that passes gives a [`Permit`], which back ends take
 //! by value, so an effect without a check doesn't compile.
 //!
+//! What was decided is kept in the [`audit`] log, which this crate writes and verifies.
+//!
 //! What people are told is here as well: why something is denied and what to change ([`Denied::explain`]), what a policy would
 //! answer ([`Ask`], [`Case`]), what is wrong with it ([`check`]), and how two differ ([`diff`]).
 
@@ -14,6 +16,7 @@ mod action;
 mod address;
 mod admission;
 mod ask;
+pub mod audit;
 mod authority;
 mod caller;
 mod case;
@@ -25,6 +28,7 @@ mod explain;
 mod grant;
 mod guard;
 mod limit;
+mod meter;
 mod name;
 mod permit;
 mod protected;
@@ -47,7 +51,7 @@ pub use caller::{
 };
 pub use case::{Case, CaseError, Expect, Outcome};
 pub use check::{Finding, Site, check};
-pub use denial::{Denial, Denied, Detail, Reason, Witness};
+pub use denial::{Allowed, Denial, Denied, Detail, Reason, Witness};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, DigestError};
 pub use grant::{
@@ -63,6 +67,7 @@ pub use grant::{
 };
 pub use guard::{Guard, Unchecked};
 pub use limit::Limits;
+pub use meter::Meter;
 pub use name::{ComponentName, ModelName, NameError, Tenant};
 pub use permit::{Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
 pub use protected::Protected;
@@ -70,5 +75,5 @@ pub use quota::{Books, Exhausted, Ledger, Overdrawn, Quota, Reservation, Resourc
 pub use reference::{reference, schema};
 pub use route::{Method, Route, RouteError};
 pub use rule::{Rule, RuleError, RuleId, Rules};
-pub use signature::{KeyError, PublicKey, Signature, SignatureError, SigningKey, Statement, key_name};
+pub use signature::{PublicKey, Signature, SignatureError, SignerKeyError, SigningKey, Statement, key_name};
 pub use snapshot::{Facts, LoadError, Mode, Policies, PolicyFile, Snapshot};

@@ -36,6 +36,13 @@ pub struct Rule {
     forbid: source::Forbid,
 }
 
+impl Rule {
+    /// All of it, as Cedar writes it.
+    pub(crate) fn source(&self) -> String {
+        self.forbid.policy().to_string()
+    }
+}
+
 /// Why rules could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {

@@ -44,7 +44,7 @@ impl Statement<'_> {
 
 /// Why a key can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+pub enum SignerKeyError {
     /// The text is no public key.
     #[error("`{0}` is no public key: write `ed25519:` and the 32 bytes in base64, as `tessera sign --new-key` prints them")]
     Public(String),
@@ -62,12 +62,12 @@ pub enum KeyError {
 pub struct PublicKey([u8; 32]);
 
 impl FromStr for PublicKey {
-    type Err = KeyError;
+    type Err = SignerKeyError;
 
-    fn from_str(text: &str) -> Result<PublicKey, KeyError> {
+    fn from_str(text: &str) -> Result<PublicKey, SignerKeyError> {
         let bytes = text.strip_prefix(PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());
         let key = bytes.and_then(|bytes| bytes.try_into().ok()).map(PublicKey);
-        key.ok_or_else(|| KeyError::Public(text.chars().take(80).collect()))
+        key.ok_or_else(|| SignerKeyError::Public(text.chars().take(80).collect()))
     }
 }
 
@@ -78,9 +78,9 @@ impl fmt::Display for PublicKey {
 }
 
 impl TryFrom<String> for PublicKey {
-    type Error = KeyError;
+    type Error = SignerKeyError;
 
-    fn try_from(text: String) -> Result<PublicKey, KeyError> {
+    fn try_from(text: String) -> Result<PublicKey, SignerKeyError> {
         text.parse()
     }
 }
@@ -105,8 +105,8 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn generate() -> Result<String, KeyError> {
-        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
+    pub fn generate() -> Result<String, SignerKeyError> {
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SignerKeyError::Random)?;
         Ok(format!("{}\n{}\n{}\n", PEM_LINES[0], BASE64_STANDARD.encode(key), PEM_LINES[1]))
     }
 
@@ -114,14 +114,14 @@ impl SigningKey {
     ///
     /// # Errors
     /// When it is no Ed25519 key in PKCS#8.
-    pub fn parse(file: &[u8]) -> Result<SigningKey, KeyError> {
+    pub fn parse(file: &[u8]) -> Result<SigningKey, SignerKeyError> {
         let text = std::str::from_utf8(file).ok().and_then(|text| text.trim().strip_prefix(PEM_LINES[0]));
         let decoded = text.and_then(|text| {
             let body: String = text.strip_suffix(PEM_LINES[1])?.split_whitespace().collect();
             BASE64_STANDARD.decode(body).ok()
         });
         let der = decoded.as_deref().unwrap_or(file);
-        Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(SigningKey).map_err(|_| KeyError::Private)
+        Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(SigningKey).map_err(|_| SignerKeyError::Private)
     }
 
     /// The key that checks what this one signs.
@@ -270,7 +270,7 @@ mod tests {
             assert!(text.parse::<PublicKey>().is_err(), "{text}");
         }
         for file in [&b""[..], b"x", PEM_LINES.join("\n").as_bytes(), &[0x30; 48]] {
-            assert_eq!(SigningKey::parse(file).map(|key| key.public()), Err(KeyError::Private));
+            assert_eq!(SigningKey::parse(file).map(|key| key.public()), Err(SignerKeyError::Private));
         }
         let (name, version, digest) = ("a".parse().expect("a name"), Version::new(1, 0, 0), Digest::of(b""));
         let statement = Statement { name: &name, version: &version, manifest: digest, code: digest };

@@ -1,7 +1,10 @@
 //! A component's policy, read, checked and fixed.
 
+mod hash;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,7 +119,7 @@ pub struct Policies {
     pub(crate) folder: PathBuf,
     pub(crate) rules: Rules,
     pub(crate) signers: Signers,
-    tenants: Tenants,
+    pub(crate) tenants: Tenants,
 }
 
 /// What one component may do: immutable, shared by every operation that began under it.
@@ -134,6 +137,7 @@ pub struct Snapshot {
     secrets: Secrets,
     all_rules: Rules,
     rules: ComponentRules,
+    hash: Arc<str>,
 }
 
 /// The models of each capability that runs them.
@@ -307,28 +311,31 @@ impl Snapshot {
         rules: &Rules,
         facts: &dyn Facts,
     ) -> Result<Snapshot, LoadError> {
+        let policy = PolicyFile::parse(&source.origin, &source.text)?.only(wanted);
+        let models = |capability| Models::new(policy.models(capability), facts);
+        let models = ModelTables {
+            embed: models("embed"),
+            generate: models("generate"),
+            nn: models("nn"),
+            rerank: models("rerank"),
+            tokenize: models("tokenize"),
+        };
+        let hash = hash::of(&source, wanted, rules, &models).into();
         let Source { file, origin, text } = source;
-        let policy = PolicyFile::parse(&origin, &text)?.only(wanted);
         let named = |reason| LoadError::Value { file: origin.clone(), reason };
         protected::check(&policy, facts).map_err(named)?;
-        let models = |capability| Models::new(policy.models(capability), facts);
         Ok(Snapshot {
             component: component.clone(),
             file: file.display().to_string(),
             origin: origin.display().to_string(),
             wanted: wanted.to_vec(),
-            models: ModelTables {
-                embed: models("embed"),
-                generate: models("generate"),
-                nn: models("nn"),
-                rerank: models("rerank"),
-                tokenize: models("tokenize"),
-            },
+            models,
             secrets: Secrets::new(&policy, component, facts).map_err(named)?,
             rules: rules.of(component, &policy.labels),
             all_rules: rules.clone(),
             policy,
             text,
+            hash,
         })
     }
 }
@@ -390,6 +397,11 @@ impl Snapshot {
     /// The text of that file.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// A name for all that it says, for the audit log: SHA-256 in hexadecimal digits.
+    pub fn hash(&self) -> &Arc<str> {
+        &self.hash
     }
 
     /// What a denial does.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, StoreContextMut};
 
+use crate::audit::Trail;
 use crate::governance::{Asker, Governance};
 use crate::instance::Fault;
 use crate::sandbox::Ctx;
@@ -67,12 +68,14 @@ pub(crate) struct Call {
     pub(crate) cpu_ns: AtomicU64,
     /// Why it has to end, where that is known before its instance does.
     pub(crate) verdict: OnceLock<Fault>,
+    /// What it has used, and told the audit log.
+    pub(crate) trail: Trail,
 }
 
 impl Call {
     /// Asks for a right in the name of this request.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
-        let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client };
+        let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client, trail: Some(&self.trail) };
         self.governance.ask(&asker, ask)
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use files::{ComponentFiles, Identity};
+use policy::audit::{Kind, Record, shorten};
 use policy::{Admitted, CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Refused, Route, Snapshot};
 use record::RecordError;
 use serde::{Deserialize, Serialize};
@@ -255,9 +256,9 @@ impl Component {
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
-        let governance = Arc::new(Governance::new(policy, &sandbox.metrics));
+        let (digest, signer) = (Arc::<str>::from(identity.code.to_string()), admitted.signer.as_deref().map(Arc::from));
+        let governance = Arc::new(Governance::new(policy, digest.clone(), sandbox));
         note(sandbox, &manifest, &identity, &admitted)?;
-        let (digest, signer) = (identity.code.to_string().into(), admitted.signer.map(Arc::from));
         let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
         Ok(Component { manifest, identity, digest, signer, governance, sandbox, exports, instances, is_blocking })
     }
@@ -297,6 +298,12 @@ impl Component {
         check_guard(&self.exports, &self.manifest, &policy)?;
         if !self.governance.rights().policy.is_same(&policy) {
             tracing::info!(component = %self.name(), policy = policy.origin(), "has another policy from now on");
+            let record = Record {
+                policy: Some(policy.hash().clone()),
+                target: Some(shorten(policy.origin())),
+                ..self.governance.record(Kind::Policy)
+            };
+            self.governance.audit().note(record); // it counts at once: what is revoked waits for no disk
             self.governance.replace(policy);
             self.instances.keep_only(&self.governance.rights());
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::auth::is_private_enough;
 pub use self::auth::{AuthConfig, AuthMode, OidcConfig};
 pub use self::edge::{CorsConfig, TlsConfig};
+use crate::audit::AuditConfig;
 
 /// `tessera.toml`, and what `tessera serve` changes of it. Checked whole before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub struct ServerConfig {
     pub epoch_ms: u64,
     /// Time for running requests to finish after SIGTERM, in milliseconds.
     pub drain_ms_max: u64,
+    /// What is recorded, and what happens where it can't be.
+    pub audit: AuditConfig,
 }
 
 impl Default for ServerConfig {
@@ -109,6 +112,7 @@ impl Default for ServerConfig {
             body_whole_bytes_max: 256 << 10,
             epoch_ms: 10,
             drain_ms_max: 30_000,
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -174,6 +178,8 @@ impl ServerConfig {
             ("connections_max", self.connections_max == 0),
             ("header_ms_max", self.header_ms_max == 0),
             ("epoch_ms", self.epoch_ms == 0),
+            ("audit.bytes_max", self.audit.bytes_max == 0),
+            ("audit.sync_ms", self.audit.sync_ms == 0),
         ];
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => Err(ConfigError::Zero(name)),

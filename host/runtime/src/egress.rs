@@ -16,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use policy::{Authority, Denial, HttpGrant};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
@@ -37,6 +38,11 @@ const LEAVING_MAX: Duration = Duration::from_millis(20);
 pub(crate) trait Rights: Send + Sync + 'static {
     /// What may be done now.
     fn authority(&self) -> Authority<'_>;
+
+    /// Waits until what was decided is recorded, where nothing may be sent before.
+    fn recorded(&self) -> BoxFuture<'_, Result<(), EgressError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// What a guest wants of one request, and for how long.
@@ -109,6 +115,9 @@ pub(crate) enum EgressError {
     /// The guest broke its request's body off.
     #[error("the request's body broke off")]
     RequestBody,
+    /// The server has to record it and can't.
+    #[error("the server can't record requests at the moment, so it sends none")]
+    NotRecorded,
     /// The request that it was sent for is over.
     #[error("the request is over")]
     Cancelled,

@@ -3,14 +3,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use policy::{Authority, Caller, ComponentName, Denied, Ledger, Mode, Reason, Snapshot, Witness};
+use futures::future::BoxFuture;
+use policy::audit::{Kind, Record};
+use policy::{Allowed, Authority, Caller, ComponentName, Denied, Ledger, Meter, Mode, Reason, Snapshot, Witness};
 
+use crate::audit::{Asked, Audit, Trail};
 use crate::call::Call;
 use crate::capability::env;
-use crate::egress::{self, Egress};
+use crate::egress::{self, Egress, EgressError};
+use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
+
+/// Records of what one component does outside of requests, in a minute.
+const RECORDS_PER_MIN_MAX: u64 = 256;
 
 /// What may be done under the policy that is now, and with what connections.
 pub(crate) struct Rights {
@@ -29,18 +37,30 @@ pub(crate) struct Governance {
     /// What it has used.
     pub(crate) ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
+    /// Its name, as records have it.
+    name: Arc<str>,
+    /// SHA-256 of its code, in hexadecimal digits.
+    digest: Arc<str>,
+    /// The minute, and how many records outside any request there were in it.
+    recorded: AtomicU64,
     /// Lines about it that were not written to the log since the last that was.
     unseen: AtomicU64,
 }
 
 impl Governance {
-    pub(crate) fn new(policy: Snapshot, metrics: &Arc<Metrics>) -> Governance {
+    pub(crate) fn new(policy: Snapshot, digest: Arc<str>, sandbox: &Sandbox) -> Governance {
+        let Sandbox { metrics, audit, .. } = sandbox;
         let governance = Governance {
             component: policy.component().clone(),
             ledger: metrics.ledgers().of(policy.component().as_str()),
-            rights: ArcSwap::from_pointee(Rights::new(policy)),
             metrics: metrics.clone(),
+            audit: audit.clone(),
+            name: policy.component().as_str().into(),
+            digest,
+            recorded: AtomicU64::new(0),
             unseen: AtomicU64::new(0),
+            rights: ArcSwap::from_pointee(Rights::new(policy)),
         };
         governance.apply();
         governance
@@ -81,10 +101,32 @@ impl Governance {
         true
     }
 
+    /// The audit log.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// The beginning of a record about it.
+    pub(crate) fn record(&self, kind: Kind) -> Record {
+        Record { component: Some(self.name.clone()), digest: Some(self.digest.clone()), ..Record::new(kind) }
+    }
+
+    /// Whether there may be one more record of what it does outside of requests, as while an instance starts.
+    pub(crate) fn may_record(&self) -> bool {
+        let minute = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
+        let count = |recorded: u64| match recorded >> 32 == minute {
+            true if recorded & u64::from(u32::MAX) >= RECORDS_PER_MIN_MAX => None,
+            true => Some(recorded + 1),
+            false => Some(minute << 32 | 1),
+        };
+        self.recorded.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
+    }
+
     /// Asks for a right, outside or inside of a request; every denial is told.
     pub(crate) fn ask<T>(&self, asker: &Asker<'_>, ask: impl FnOnce(Authority<'_>) -> T) -> T {
         let rights = self.rights.load();
-        let record = Record { governance: self, request: asker.request, client: asker.client };
+        let Asker { request, client, trail, .. } = *asker;
+        let record = Teller { asked: Asked { governance: self, request, client, trail } };
         ask(Authority { policy: &rights.policy, ledger: &self.ledger, caller: asker.caller, now: None, witness: &record })
     }
 }
@@ -115,12 +157,31 @@ impl egress::Rights for Standing {
         let (policy, ledger) = (&self.rights.policy, &governance.ledger);
         Authority { policy, ledger, caller, now: None, witness: self }
     }
+
+    fn recorded(&self) -> BoxFuture<'_, Result<(), EgressError>> {
+        let written = self.call.governance.audit.written(self.call.trail.ticket());
+        Box::pin(async { written.await.map_err(|_| EgressError::NotRecorded) })
+    }
+}
+
+impl Standing {
+    fn teller(&self) -> Teller<'_> {
+        let Call { governance, id, client, trail, .. } = &*self.call;
+        Teller { asked: Asked { governance, request: id.as_str(), client: *client, trail: Some(trail) } }
+    }
 }
 
 impl Witness for Standing {
     fn denied(&self, denied: &Denied<'_>) {
-        let Call { governance, id, client, .. } = &*self.call;
-        Record { governance, request: id.as_str(), client: *client }.denied(denied);
+        self.teller().denied(denied);
+    }
+
+    fn allowed(&self, allowed: &Allowed<'_>) {
+        self.teller().allowed(allowed);
+    }
+
+    fn meter(&self) -> Option<Arc<Meter>> {
+        self.teller().meter()
     }
 }
 
@@ -132,27 +193,36 @@ pub(crate) struct Asker<'a> {
     pub(crate) caller: &'a Caller,
     /// Where they ask from.
     pub(crate) client: Option<IpAddr>,
+    /// What the request has told the audit log until now; none outside any.
+    pub(crate) trail: Option<&'a Trail>,
 }
 
 impl Asker<'static> {
     /// The component itself, outside any request.
     pub(crate) fn nobody() -> Asker<'static> {
         static LOCAL: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::local);
-        Asker { request: "-", caller: &LOCAL, client: None }
+        Asker { request: "-", caller: &LOCAL, client: None, trail: None }
     }
 }
 
-/// Writes denials down: counted always, in the log up to so many in a minute. A guest that asks again and again doesn't fill the log,
-/// and no line of its own makes one of these go missing.
-struct Record<'a> {
-    governance: &'a Governance,
-    request: &'a str,
-    client: Option<IpAddr>,
+/// Writes decisions down: in the audit log as it is set up; denials are counted always, and in the server's log up to so many in a
+/// minute. A guest that asks again and again doesn't fill it, and no line of its own makes one of these go missing.
+struct Teller<'a> {
+    asked: Asked<'a>,
 }
 
-impl Witness for Record<'_> {
+impl Witness for Teller<'_> {
+    fn allowed(&self, allowed: &Allowed<'_>) {
+        self.asked.allowed(allowed);
+    }
+
+    fn meter(&self) -> Option<Arc<Meter>> {
+        self.asked.trail.map(|trail| trail.meter.clone())
+    }
+
     fn denied(&self, denied: &Denied<'_>) {
-        let Record { governance, request, client } = *self;
+        self.asked.denied(denied, reason(denied.reason));
+        let Asked { governance, request, client, .. } = self.asked;
         let component = denied.policy.component();
         governance.metrics.denied(component.as_str(), denied.action.capability(), reason(denied.reason), denied.is_enforced);
         if !governance.may_tell() {

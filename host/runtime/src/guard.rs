@@ -36,6 +36,7 @@ pub(crate) use refusal::{Direction, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Trail;
 use crate::bindings::guard::exports::tessera::guard::guard as wit;
 use crate::call::Call;
 use crate::component::Component;
@@ -241,15 +242,19 @@ impl Watch {
         let deadline = self.call.deadline.min(Instant::now() + time);
         let call = Arc::new(Call {
             id: self.call.id.clone(),
-            caller: self.call.caller.clone(),
+            caller: self.call.caller.unbounded(),
+            client: self.call.client,
             deadline,
             governance: guard.governance.clone(),
             gone: CancellationToken::new(),
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
+            trail: Trail::default(),
         });
-        Box::pin(instance::check(guard, question, call)).await.map_err(drop)?
+        let judged = Box::pin(instance::check(guard, question, call.clone())).await;
+        self.call.trail.waits_for(call.trail.ticket());
+        judged.map_err(drop)?
     }
 
     fn guards(&self, direction: Direction) -> &[Named] {

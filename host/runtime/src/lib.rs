@@ -6,6 +6,7 @@
 //!
 //! This crate knows no Burn: it talks to the engine by messages.
 
+mod audit;
 mod auth;
 mod bindings;
 mod call;
@@ -14,6 +15,7 @@ mod component;
 mod config;
 mod cpu;
 mod egress;
+mod erase;
 mod facts;
 mod governance;
 mod guard;
@@ -27,10 +29,12 @@ mod stderr;
 mod telemetry;
 mod watch;
 
+pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};
 pub use component::files::ComponentFiles;
 pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{AuthConfig, AuthMode, ConfigError, CorsConfig, OidcConfig, ServerConfig, TlsConfig};
+pub use erase::{EraseError, Erased, erase_tenant, erasure};
 pub use facts::protected;
 pub use guard::manifest::GuardManifest;
 pub use http::server::{Server, ServerError};

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::Method;
+use policy::audit::{Kind, Record, shorten};
 use policy::{ComponentName, Facts, Policies, Route, Unchecked};
 
+use crate::audit::Audit;
 use crate::component::{Component, LoadError};
 use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
@@ -160,6 +162,25 @@ impl Registry {
         let name = component.name().to_string();
         self.order.push(name.clone());
         self.components.insert(name, component);
+    }
+
+    /// Records what is here and was not before, and what is not here any more.
+    pub(crate) fn tell(&self, before: &Registry, audit: &Audit) {
+        let told = |action: &str, record: Record| audit.note(Record { action: Some(action.into()), ..record });
+        for (_, component) in self.components.iter().filter(|(name, _)| !before.components.contains_key(*name)) {
+            let policy = Some(component.governance.rights().policy.hash().clone());
+            told("loaded", Record { policy, ..component.governance.record(Kind::Component) });
+        }
+        for (_, component) in before.components.iter().filter(|(name, _)| !self.components.contains_key(*name)) {
+            told("gone", component.governance.record(Kind::Component));
+        }
+        let is_new = |(name, error): &&(String, Arc<LoadError>)| {
+            !before.failures.iter().any(|(other, known)| other == name && known.to_string() == error.to_string())
+        };
+        for (name, error) in self.failures.iter().filter(is_new) {
+            let reason = Some(shorten(&error.to_string()));
+            told("refused", Record { component: Some(shorten(name)), reason, ..Record::new(Kind::Component) });
+        }
     }
 
     /// The components, in order of name.

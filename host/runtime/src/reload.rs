@@ -102,7 +102,10 @@ fn reload(shared: &Shared) {
         registry.map_err(|error| format!("the components folder can't be read: {error}"))
     });
     match loaded {
-        Ok(registry) => shared.registry.store(Arc::new(registry)),
+        Ok(registry) => {
+            registry.tell(&before, &shared.sandbox.audit);
+            shared.registry.store(Arc::new(registry));
+        }
         Err(error) => tracing::error!("the policies are not taken, the ones before still hold: {error}"),
     }
 }

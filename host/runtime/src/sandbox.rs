@@ -14,6 +14,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::audit::Audit;
 use crate::call::{self, Call, Calls};
 use crate::capability::{self, fs, http};
 use crate::component::compiled;
@@ -52,6 +53,7 @@ pub(crate) struct Sandbox {
     pub(crate) compiled: compiled::Cache,
     /// What has run here.
     pub(crate) record: ComponentRecord,
+    pub(crate) audit: Arc<Audit>,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -64,6 +66,7 @@ impl Sandbox {
         config: &ServerConfig,
         inference: Arc<dyn Inference>,
         metrics: Arc<Metrics>,
+        audit: Arc<Audit>,
     ) -> wasmtime::Result<Sandbox> {
         let engine = engine(config, pool(config)).or_else(|error| {
             tracing::warn!(%error, "no pool of instances: each gets its memory on demand, which is slower");
@@ -80,7 +83,7 @@ impl Sandbox {
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
         let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
         let record = ComponentRecord::at(&config.data);
-        Ok(Sandbox { engine, linker, inference, metrics, compiled, record, blocking, slow })
+        Ok(Sandbox { engine, linker, inference, metrics, audit, compiled, record, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

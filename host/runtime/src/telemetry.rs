@@ -167,6 +167,7 @@ pub(crate) struct Metrics {
     dropped_log_lines: Family<OfComponent, Counter>,
     /// Entries of the cache of compiled code that this server did not write.
     pub(crate) compiled_cache_refused: Counter,
+    audit_lost: Counter,
 }
 
 impl Metrics {
@@ -193,6 +194,8 @@ impl Metrics {
         registry.register_collector(Box::new(UsageOf { kind: "tenant", ledgers: tenants.clone() }));
         let refusals = Family::default();
         registry.register("auth_refusals", "Requests that were not let in", refusals.clone());
+        let audit_lost = Counter::default();
+        registry.register("audit_lost", "Records that the audit log could not keep", audit_lost.clone());
         registry.register_collector(Box::new(EngineStats(inference)));
         Metrics {
             registry,
@@ -206,6 +209,7 @@ impl Metrics {
             tenants,
             dropped_log_lines,
             compiled_cache_refused,
+            audit_lost,
         }
     }
 
@@ -217,6 +221,11 @@ impl Metrics {
     pub(crate) fn guarded(&self, component: &str, guard: &str, direction: &'static str, verdict: &'static str) {
         let labels = OfVerdict { component: component.into(), guard: guard.into(), direction, verdict };
         self.verdicts.get_or_create(&labels).inc();
+    }
+
+    /// Counts records that the audit log could not keep.
+    pub(crate) fn audit_lost(&self) -> Counter {
+        self.audit_lost.clone()
     }
 
     /// The books of all components, to be shown with the metrics.

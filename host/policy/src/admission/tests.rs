@@ -2,7 +2,7 @@ use super::*;
 use crate::rule::Rules;
 use crate::snapshot::Source;
 use crate::testing::{FakeFacts, World};
-use crate::{KeyError, SigningKey};
+use crate::{SignerKeyError, SigningKey};
 
 const CODE: &[u8] = b"code";
 
@@ -14,7 +14,7 @@ struct Keys {
 
 fn key() -> SigningKey {
     let key = SigningKey::generate().and_then(|text| SigningKey::parse(text.as_bytes()));
-    key.unwrap_or_else(|error: KeyError| unreachable!("{error}"))
+    key.unwrap_or_else(|error: SignerKeyError| unreachable!("{error}"))
 }
 
 impl Keys {

@@ -24,6 +24,7 @@ impl<'a> Authority<'a> {
     pub fn config(&self, key: &str) -> Result<Option<&'a str>, Denial> {
         let section = self.policy.section(&self.policy.grants().config, "config");
         self.decide(Action::Config(key), section.map(|_| ()))?;
+        self.tell_allowed(Action::Config(key));
         Ok(section.ok().and_then(|section| section.0.get(key)).map(String::as_str))
     }
 
@@ -34,6 +35,7 @@ impl<'a> Authority<'a> {
     pub fn all_config(&self) -> Result<impl Iterator<Item = (&'a str, &'a str)>, Denial> {
         let section = self.policy.section(&self.policy.grants().config, "config");
         self.decide(Action::Config("*"), section.map(|_| ()))?;
+        self.tell_allowed(Action::Config("*"));
         // Each key by itself, too: a rule may forbid one.
         let values = section.ok().into_iter().flat_map(|section| &section.0);
         let values = values.filter(|(key, _)| self.decide(Action::Config(key), Ok(())).is_ok());

@@ -49,7 +49,9 @@ impl Authority<'_> {
     /// # Errors
     /// A [`Denial`].
     pub fn read_file(&self, path: &str) -> Result<(), Denial> {
-        self.decide(Action::Read(path), self.folder(path).map(|_| ()))
+        self.decide(Action::Read(path), self.folder(path).map(|_| ()))?;
+        self.tell_allowed(Action::Read(path));
+        Ok(())
     }
 
     /// Whether the component may change what is at a path, as it knows it.
@@ -61,7 +63,9 @@ impl Authority<'_> {
             Access::ReadWrite => Ok(()),
             Access::Read => Err(Reason::ReadOnly),
         });
-        self.decide(Action::Write(path), writable)
+        self.decide(Action::Write(path), writable)?;
+        self.tell_allowed(Action::Write(path));
+        Ok(())
     }
 
     /// Whether the component may make a symbolic link at a path, as it knows it. Where rules speak of files it may not: a rule sees

@@ -266,6 +266,7 @@ impl Authority<'_> {
         let taken = self.books().take(Resource::Egress, bytes);
         taken.map_err(|overdrawn| self.over_quota(Action::Http { method, url }, overdrawn))?;
         let reservation = self.books().reserve_nothing();
+        self.tell_allowed(Action::Http { method, url });
         Ok(Permit::new(Http { url: url.clone(), method: method.clone() }, reservation))
     }
 

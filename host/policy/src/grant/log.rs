@@ -48,6 +48,7 @@ impl<'a> Authority<'a> {
     pub fn log(&self) -> Result<LogGrant, Denial> {
         let section = self.policy.section(&self.policy.grants().log, "log");
         self.decide(Action::Log, section.map(|_| ()))?;
+        self.tell_allowed(Action::Log);
         Ok(section.cloned().unwrap_or_default())
     }
 }

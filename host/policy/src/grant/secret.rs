@@ -140,6 +140,7 @@ impl<'a> Authority<'a> {
         // Without one there is nothing to give, whatever the mode.
         let secret = secret.map_err(|reason| self.refuse(Action::Secret(name), reason))?;
         self.decide(Action::Secret(name), Ok(()))?;
+        self.tell_allowed(Action::Secret(name));
         Ok(&secret.placeholder)
     }
 
@@ -162,6 +163,7 @@ impl<'a> Authority<'a> {
                 let refused = |reason| self.refuse_with(action, Detail::Sent { url, header }, reason);
                 let known = secret.usable(url, header).map_err(refused)?;
                 self.decide(action, Ok(()))?;
+                self.tell_allowed(action);
                 text = text.replace(&secret.placeholder, &known.0);
                 *value = HeaderValue::from_str(&text).map_err(|_| refused(Reason::Malformed))?;
                 value.set_sensitive(true);

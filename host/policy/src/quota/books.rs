@@ -1,5 +1,6 @@
 //! What an operation counts in: its component's book, and its tenant's. What it takes it takes of both, or of neither.
 
+use crate::meter::Meter;
 use std::sync::Arc;
 
 use super::{Exhausted, Ledger, Resource, Share};
@@ -59,12 +60,12 @@ impl Books<'_> {
     pub(crate) fn reserve(&self, input_tokens: u64, output_tokens: u64) -> Result<Reservation, Overdrawn> {
         let component = self.component.reserve(input_tokens, output_tokens).map_err(Overdrawn::Component)?;
         let of_tenant = |tenant: &Arc<Ledger>| tenant.reserve(input_tokens, output_tokens).map_err(Overdrawn::Tenant);
-        Ok(Reservation { component, tenant: self.tenant.map(of_tenant).transpose()? })
+        Ok(Reservation { component, tenant: self.tenant.map(of_tenant).transpose()?, meter: None })
     }
 
     /// A reservation of nothing, for what is not counted in tokens.
     pub(crate) fn reserve_nothing(&self) -> Reservation {
-        Reservation { component: Share::empty(self.component), tenant: self.tenant.map(Share::empty) }
+        Reservation { component: Share::empty(self.component), tenant: self.tenant.map(Share::empty), meter: None }
     }
 
     /// Counts a denial, or what would be one if the mode were not `observe`.
@@ -81,11 +82,21 @@ impl Books<'_> {
 pub struct Reservation {
     component: Share,
     tenant: Option<Share>,
+    /// What counts for the one request.
+    meter: Option<Arc<Meter>>,
 }
 
 impl Reservation {
+    /// The same, which counts for one request as well.
+    pub(crate) fn metered(self, meter: Option<Arc<Meter>>) -> Reservation {
+        Reservation { meter, ..self }
+    }
+
     /// Counts what a step of the operation used; false when a quota is used up and the operation should end.
     pub fn charge(&self, input_tokens: u64, output_tokens: u64, device_ns: u64) -> bool {
+        if let Some(meter) = &self.meter {
+            meter.charge(input_tokens, output_tokens, device_ns);
+        }
         let charge = |share: &Share| share.charge(input_tokens, output_tokens, device_ns);
         let has_room = charge(&self.component);
         self.tenant.as_ref().is_none_or(charge) & has_room

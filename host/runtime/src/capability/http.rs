@@ -98,9 +98,12 @@ fn explain(cause: EgressError) -> Error {
         EgressError::Denied(_) => ErrorCode::Denied,
         EgressError::TooMany => ErrorCode::Quota,
         EgressError::ConnectTimeout | EgressError::Deadline | EgressError::Cancelled => ErrorCode::Timeout,
-        EgressError::Dns | EgressError::Connect | EgressError::Tls | EgressError::NoRoots | EgressError::BrokenOff => {
-            ErrorCode::Unreachable
-        }
+        EgressError::Dns
+        | EgressError::Connect
+        | EgressError::Tls
+        | EgressError::NoRoots
+        | EgressError::BrokenOff
+        | EgressError::NotRecorded => ErrorCode::Unreachable,
         EgressError::Protocol => ErrorCode::Protocol,
         EgressError::HeadTooLong | EgressError::BodyTooLong => ErrorCode::TooLong,
         EgressError::Invalid(_) | EgressError::RequestBody => ErrorCode::Invalid,

@@ -100,6 +100,7 @@ impl Exchange {
         let mut redirects_left = self.terms.redirects_max.min(self.means.redirects_max);
         loop {
             let (permit, headers) = self.check(&hop)?;
+            self.rights.recorded().await?;
             let (announced, body) = (hop.announced, hop.take_body());
             let (response, mut lease) = self.transmit(permit, headers, body, announced).await?;
             let next = match redirects_left {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use ::http::{HeaderMap, Method, Request, Response};
 use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Router};
@@ -15,6 +15,7 @@ use policy::Caller;
 use super::request::{self, Visitor};
 use super::server::Shared;
 use super::{client, cors, error, host};
+use crate::audit::Trace;
 use crate::auth::{self, Refusal};
 use crate::registry::is_admin_path;
 
@@ -84,25 +85,35 @@ impl Threshold {
 }
 
 impl Entrance {
-    async fn answer(&self, peer: IpAddr, mut request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+        let client = client::address(peer, request.headers(), &self.shared.config.trusted_proxies);
+        let id = request::id_of(&self.shared, &request);
+        let trace = Trace::begin(&self.shared.sandbox.audit, id.clone(), client, &request);
+        let response = self.let_in(client, request, &trace).await;
+        let mut response = trace.end(response).await;
+        request::mark(&mut response, &id);
+        response
+    }
+
+    async fn let_in(&self, client: IpAddr, mut request: Request<Body>, trace: &Trace) -> Response<Body> {
         let caller = match self.caller(request.method(), request.uri().path(), request.headers()).await {
             Ok(caller) => caller,
             Err(refusal) => return self.turn_away(request, refusal),
         };
+        trace.is_of(&caller);
         let is_admin_path = is_admin_path(request.uri().path());
         match self.serves {
-            Serves::Public if is_admin_path => return self.refuse(request, nothing_here()),
-            Serves::Admin if !is_admin_path => return self.refuse(request, nothing_here()),
+            Serves::Public if is_admin_path => return refuse(request, error::nothing_here()),
+            Serves::Admin if !is_admin_path => return refuse(request, error::nothing_here()),
             _ if is_admin_path && !caller.is_admin() => {
                 self.shared.metrics.refused("not_admin");
-                return self.refuse(request, error::not_admin());
+                return refuse(request, error::not_admin());
             }
             _ => {}
         }
         if self.shared.auth.is_some() {
             auth::strip(request.headers_mut());
         }
-        let client = client::address(peer, request.headers(), &self.shared.config.trusted_proxies);
         let visitor = Visitor { caller, client };
         if self.shared.registry.load().is_host_path(request.uri().path()) {
             request.extensions_mut().insert(visitor);
@@ -110,7 +121,7 @@ impl Entrance {
                 Ok(response) => response,
             };
         }
-        request::serve(&self.shared, &visitor, request).await
+        request::serve(&self.shared, &visitor, request, trace).await
     }
 
     async fn caller(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
@@ -126,16 +137,11 @@ impl Entrance {
             Refusal::Expired => "expired",
             Refusal::TooManyTenants => "too_many_tenants",
         });
-        self.refuse(request, error::refused(refusal))
-    }
-
-    fn refuse(&self, request: Request<Body>, mut response: Response<Body>) -> Response<Body> {
-        request::mark(&mut response, &request::id_of(&self.shared, &request));
-        drop(request::lingering(request));
-        response
+        refuse(request, error::refused(refusal))
     }
 }
 
-fn nothing_here() -> Response<Body> {
-    error::response(StatusCode::NOT_FOUND, "unknown_route", "Nothing is served at this path here.")
+fn refuse(request: Request<Body>, response: Response<Body>) -> Response<Body> {
+    drop(request::lingering(request));
+    response
 }

@@ -94,6 +94,11 @@ pub(crate) fn over_quota(overdrawn: Overdrawn) -> Response<Body> {
     response
 }
 
+/// A path that is nobody's.
+pub(crate) fn nothing_here() -> Response<Body> {
+    response(StatusCode::NOT_FOUND, "unknown_route", "Nothing is served at this path here.")
+}
+
 /// The one table of what goes wrong in components.
 pub(crate) fn fault(fault: Fault) -> Response<Body> {
     let (status, code) = match fault {

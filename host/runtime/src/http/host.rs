@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ::http::{Request, Response, StatusCode, header};
+use ::http::{Response, StatusCode, header};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
+use super::error;
 use super::request::Visitor;
 use super::server::Shared;
-use super::{error, request};
+use crate::audit;
+use crate::erase::{self, Erased};
 
 const MODELS_OWNER: &str = "tessera";
 
@@ -28,34 +29,18 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", only(get(metrics)))
         .route("/admin/models", only(get(admin_models)))
         .route("/admin/usage", only(get(usage)))
+        .route("/admin/tenants/{tenant}", delete(erase))
         .route("/v1/models", only(get(models)))
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
-        .route_layer(from_fn_with_state(shared.clone(), with_id))
-        .fallback(forward)
+        .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
 
 /// A wrong method on one of these is answered in JSON too; axum adds `Allow`.
 fn only(route: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
     route.fallback(|| async { error::response(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route takes GET.") })
-}
-
-/// Every answer has its request's id, those of the host's own routes too.
-async fn with_id(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response<Body> {
-    let id = request::id_of(&shared, &request);
-    let mut response = next.run(request).await;
-    request::mark(&mut response, &id);
-    response
-}
-
-async fn forward(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request<Body>,
-) -> Response<Body> {
-    request::serve(&shared, &visitor, request).await
 }
 
 /// Answers only while requests are served: a server that is shutting down takes no connections.
@@ -87,6 +72,35 @@ async fn usage(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let components: BTreeMap<String, Value> = shared.metrics.ledgers().usage().into_iter().map(told).collect();
     let tenants = shared.metrics.tenants().usage();
     Json(json!({"since": shared.started, "components": components, "tenants": tenants}))
+}
+
+/// Deletes what the server keeps of a tenant. The audit log says before that it begins, and after that it is done.
+async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, PathRejection>) -> Response<Body> {
+    let tenant = tenant.map_or_else(|_| String::new(), |Path(tenant)| tenant);
+    if let Err(refused) = erase::check(&tenant) {
+        return error::response(StatusCode::BAD_REQUEST, "invalid_tenant", &refused.to_string());
+    }
+    let audit = &shared.sandbox.audit;
+    if audit.administered(erase::erasure("begin", &tenant, &[])).await.is_err() {
+        return audit::unavailable();
+    }
+    let (data, name) = (shared.config.data.clone(), tenant.clone());
+    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, &name)).await;
+    match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
+        Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
+            Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),
+            Err(_) => audit::unavailable(),
+        },
+        Err(reason) => {
+            tracing::error!(tenant, "not all of a tenant's data could be deleted: {reason}");
+            audit.note(erase::erasure("failed", &tenant, &[]));
+            error::response(StatusCode::INTERNAL_SERVER_ERROR, "not_erased", &reason)
+        }
+    }
+}
+
+fn counts(erased: &[Erased]) -> BTreeMap<&'static str, u64> {
+    erased.iter().map(|erased| (erased.place, erased.entries)).collect()
 }
 
 fn model_object(card: &engine::ModelCard, created: u64) -> Value {

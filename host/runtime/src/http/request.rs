@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::{self, Lingering, RequestBody, RequestBodyError};
 use super::error;
 use super::server::Shared;
+use crate::audit::{self, Trace, Trail};
 use crate::call::{Call, RequestId};
 use crate::component::Component;
 use crate::governance::Rights;
@@ -40,13 +41,16 @@ pub(super) fn lingering(request: Request<Body>) -> Request<Body> {
 }
 
 /// Answers a request that is not for one of the host's own routes.
-pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<Body>) -> Response<Body> {
-    let id = id_of(shared, &request);
+pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<Body>, trace: &Trace) -> Response<Body> {
+    if !shared.sandbox.audit.is_available() {
+        return audit::unavailable();
+    }
     let request = lingering(request);
     let found = shared.registry.load().find(request.method(), request.uri().path());
-    let mut response = match found {
+    match found {
         Found::Component { component, path_start } => {
-            let errand = Errand { shared, component: &component, visitor, path_start, id: &id };
+            trace.asks_for(&component.governance);
+            let errand = Errand { shared, component: &component, visitor, path_start, trace };
             match visitor.caller.may_ask(component.name()) {
                 Ok(()) => errand.forward(request).await,
                 Err(bound) => errand.refuse(bound),
@@ -61,9 +65,7 @@ pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<B
                 &format!("Nothing is served at {path}. GET /v1/list_service lists what is."),
             )
         }
-    };
-    mark(&mut response, &id);
-    response
+    }
 }
 
 /// The client's id for a request, or a new one.
@@ -87,16 +89,17 @@ struct Errand<'a> {
     visitor: &'a Visitor,
     /// Length of `/c/NAME` on a default route, else 0.
     path_start: usize,
-    id: &'a RequestId,
+    trace: &'a Trace,
 }
 
 impl Errand<'_> {
     /// Before anything of the component is touched.
     fn refuse(self, bound: Bound) -> Response<Body> {
-        let Errand { shared, component, visitor, id, .. } = self;
+        let Errand { shared, component, visitor, trace, .. } = self;
         shared.metrics.denied(component.name().as_str(), "component", "not_in_scope", true);
         if component.governance.may_tell() {
-            tracing::warn!(request = %id, client = %visitor.client, "{}", visitor.caller.explain_refusal(component.name(), bound));
+            let explained = visitor.caller.explain_refusal(component.name(), bound);
+            tracing::warn!(request = %trace.id, client = %visitor.client, "{explained}");
         }
         error::component_not_allowed(component.name())
     }
@@ -116,7 +119,8 @@ impl Errand<'_> {
 
 /// A request that its component and its tenant have quota for.
 async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> {
-    let Errand { shared, component, visitor, path_start, id } = errand;
+    let Errand { shared, component, visitor, path_start, trace } = errand;
+    let id = &trace.id;
     let rights = component.governance.rights();
     let limits = rights.policy.limits();
     let call = Arc::new(Call {
@@ -129,7 +133,9 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
         cpu_max: Duration::from_millis(limits.cpu_ms_max),
         cpu_ns: AtomicU64::new(0),
         verdict: OnceLock::new(),
+        trail: Trail::default(),
     });
+    trace.serves(&call);
     let (mut head, body) = request.into_parts();
     if header_bytes(&head.headers) > limits.header_bytes_max {
         let message = format!("The request's headers are longer than {} bytes: send fewer.", limits.header_bytes_max);
@@ -143,7 +149,7 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
     head.uri = below(&head.uri, path_start);
     let receiving = body::receive(body, shared.config.body_whole_bytes_max, limits.request_body_bytes_max);
     match tokio::time::timeout_at(call.deadline, receiving).await {
-        Ok(Ok(body)) => match reach(shared, component, Request::from_parts(head, body), &rights, call).await {
+        Ok(Ok(body)) => match reach(errand, Request::from_parts(head, body), &rights, call).await {
             Ok(response) if header_bytes(response.headers()) > limits.header_bytes_max => {
                 if component.governance.may_tell() {
                     tracing::warn!(request = %id, component = %component.name(), "its answer's headers are too long");
@@ -168,12 +174,13 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
 
 /// Has the component answer, with the guards that its policy names on both sides of it: there is no other way to a component.
 async fn reach(
-    shared: &Shared,
-    component: &Arc<Component>,
+    errand: Errand<'_>,
     request: Request<RequestBody>,
     rights: &Arc<Rights>,
     call: Arc<Call>,
 ) -> Result<Response<Body>, instance::Fault> {
+    let Errand { shared, component, trace, .. } = errand;
+    trace.asks(request.body());
     let limits = rights.policy.limits();
     let asked = (request.method(), request.uri().path());
     let Some(watch) = Watch::new(&shared.registry.load(), component, rights, &call, asked) else {

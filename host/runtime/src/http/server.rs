@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use hyper_util::server::graceful::GracefulShutdown;
 use policy::Policies;
+use policy::audit::Storage;
 use tokio::net::TcpListener;
 
 use super::door::Door;
 use super::entrance::{Serves, Threshold};
 use super::tls::{Tls, TlsError};
+use crate::audit::{self, Audit};
 use crate::auth::Auth;
 use crate::call::RequestId;
 use crate::component::LoadError;
@@ -58,6 +60,12 @@ pub enum ServerError {
     /// What ran before is not known.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The audit log can't be opened.
+    #[error(transparent)]
+    Audit(#[from] policy::audit::LogError),
+    /// The audit log can't be written.
+    #[error("the start can't be recorded in the audit log: make room on its disk, or set `admin = \"open\"` in [audit]")]
+    NotRecorded,
     /// The components folder can't be listed.
     #[error("the components folder {folder} can't be read: {cause}")]
     Components {
@@ -111,6 +119,18 @@ impl Server {
     /// # Errors
     /// As [`ServerError`] says.
     pub async fn start(config: ServerConfig, inference: Arc<dyn Inference>) -> Result<Server, ServerError> {
+        Server::start_with_audit(config, inference, None).await
+    }
+
+    /// As [`start`](Self::start), with the audit log in another place than the data folder.
+    ///
+    /// # Errors
+    /// As [`ServerError`] says.
+    pub async fn start_with_audit(
+        config: ServerConfig,
+        inference: Arc<dyn Inference>,
+        audit: Option<Box<dyn Storage>>,
+    ) -> Result<Server, ServerError> {
         config.check()?;
         let main = listen(config.listen).await?;
         let admin = match config.admin_listen {
@@ -118,7 +138,9 @@ impl Server {
             None => None,
         };
         let metrics = Arc::new(Metrics::new(inference.clone()));
-        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone());
+        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))?;
+        audit.administered(audit::of_server("start")).await.map_err(|_| ServerError::NotRecorded)?;
+        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config, inference.as_ref()).map_err(ServerError::Random)?;
         sandbox.record.check()?;
@@ -131,6 +153,7 @@ impl Server {
         let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
         let registry = tokio::task::block_in_place(load)
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
+        registry.tell(&Registry::default(), &sandbox.audit);
         let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let requests = AtomicU64::new(0);
@@ -183,6 +206,9 @@ impl Server {
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
+        let audit = &shared.sandbox.audit;
+        audit.note(audit::of_server("stop"));
+        tokio::task::block_in_place(|| audit.stop());
     }
 }
 

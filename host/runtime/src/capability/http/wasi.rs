@@ -108,7 +108,7 @@ fn explain(error: EgressError) -> Error {
         EgressError::ConnectTimeout => Error::ConnectionTimeout,
         EgressError::Deadline | EgressError::Cancelled => Error::HttpResponseTimeout,
         EgressError::Dns => Error::DestinationNotFound,
-        EgressError::Connect => Error::ConnectionRefused,
+        EgressError::Connect | EgressError::NotRecorded => Error::ConnectionRefused,
         EgressError::Tls | EgressError::NoRoots => Error::TlsCertificateError,
         EgressError::Protocol => Error::HttpProtocolError,
         EgressError::BrokenOff => Error::HttpResponseIncomplete,

@@ -1,0 +1,70 @@
+//! What one request has told the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use policy::audit::{Counts, Usage};
+use policy::{Action, Meter};
+
+use super::Ticket;
+
+/// Decisions of one request that get a record each; those beyond are counted. A guest that asks in a loop fills no disk.
+const RECORDS_MAX: u32 = 256;
+
+/// What a request has used and told until now.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// What models did for it.
+    pub(crate) meter: Arc<Meter>,
+    /// The last record that has to be durable before anything leaves the server.
+    ticket: AtomicU64,
+    records: AtomicU32,
+    reads: AtomicU64,
+    settings: AtomicU64,
+    lines: AtomicU64,
+    more: AtomicU64,
+}
+
+impl Trail {
+    /// Counts the use of a right that has no record of its own; false where it has one.
+    pub(super) fn counts(&self, action: &Action<'_>) -> bool {
+        let counter = match action {
+            Action::Read(_) => &self.reads,
+            Action::Config(_) => &self.settings,
+            Action::Log => &self.lines,
+            _ => return false,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether there may be one more record of a decision. Requests to other hosts always get one: quotas limit them.
+    pub(super) fn has_room(&self, action: &Action<'_>) -> bool {
+        let has_room = matches!(action, Action::Http { .. }) || self.records.fetch_add(1, Ordering::Relaxed) < RECORDS_MAX;
+        if !has_room {
+            self.more.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// Waits for this record, too, before anything leaves the server.
+    pub(crate) fn waits_for(&self, ticket: Ticket) {
+        self.ticket.fetch_max(ticket, Ordering::Relaxed);
+    }
+
+    /// The last record to wait for, 0 for none.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket.load(Ordering::Relaxed)
+    }
+
+    /// What it has used until now, but for time.
+    pub(super) fn usage(&self) -> Usage {
+        let counts = Counts {
+            reads: self.reads.load(Ordering::Relaxed),
+            settings: self.settings.load(Ordering::Relaxed),
+            lines: self.lines.load(Ordering::Relaxed),
+            more: self.more.load(Ordering::Relaxed),
+        };
+        Usage { counts, ..self.meter.usage() }
+    }
+}
