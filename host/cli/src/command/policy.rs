@@ -72,6 +72,8 @@ struct Places {
 struct Setup {
     policies: Policies,
     components: PathBuf,
+    /// The file of keys.
+    keys: PathBuf,
     facts: CliFacts,
 }
 
@@ -82,6 +84,7 @@ impl Places {
         let folder = self.policies.as_ref().unwrap_or(&config.policies);
         ensure!(folder.is_dir(), "there is no folder {}: say where the policies are with --policies", folder.display());
         Ok(Setup {
+            keys: config.keys_file(),
             policies: Policies::read(folder)?,
             components: self.components.clone().unwrap_or(config.components),
             facts: CliFacts { device: config.device, models: self.models.clone().unwrap_or(config.models) },
