@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ peers: ## Installs the peers of the benches in a Python environment of their own
 
 test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
 	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
+
+test-oidc: build guests ## Checks callers with tokens of a real OpenID provider (needs node 20 and npm)
+	scripts/oidc.sh
 
 test-wgpu: ## Runs goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests

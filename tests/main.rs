@@ -33,6 +33,7 @@ mod capability {
     mod secret;
     mod tokenize;
 }
+mod callers;
 mod cases;
 mod chat;
 mod component;

@@ -28,6 +28,8 @@ const NN: &str = "schema = 1\n[nn]\nmodels = [\"all-minilm-l6-v2\"]\n";
 pub struct TestServer {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it serves what is only for operators, if that is another address.
+    pub admin_address: Option<SocketAddr>,
     /// Names of the components that did not load, and the text that says why.
     pub failures: Vec<(String, String)>,
     stop: Option<oneshot::Sender<()>>,
@@ -131,6 +133,16 @@ impl Setup {
         self
     }
 
+    /// Gives the server data of its own; what is compiled stays shared by all tests.
+    pub fn own_data(mut self) -> Setup {
+        let (shared, own) = (self.config.data.join("compiled"), self.folder.path().join("data"));
+        std::fs::create_dir_all(&shared).expect("a folder");
+        std::fs::create_dir_all(&own).expect("a folder");
+        std::os::unix::fs::symlink(shared, own.join("compiled")).expect("a link");
+        self.config.data = own;
+        self
+    }
+
     /// Changes the configuration.
     pub fn configure(mut self, change: impl FnOnce(&mut ServerConfig)) -> Setup {
         change(&mut self.config);
@@ -154,12 +166,12 @@ impl Setup {
             runtime.block_on(async {
                 let server = Server::start(config, inference).await.expect("the server starts");
                 let failures = server.failures();
-                ready.send((server.address(), failures)).expect("the test waits");
+                ready.send((server.address(), server.admin_address(), failures)).expect("the test waits");
                 server.serve(async { drop(stopped.await) }).await;
             });
         });
-        let (address, failures) = started.recv().expect("the server starts");
-        TestServer { address, failures, stop: Some(stop), thread: Some(thread), _folder: self.folder }
+        let (address, admin_address, failures) = started.recv().expect("the server starts");
+        TestServer { address, admin_address, failures, stop: Some(stop), thread: Some(thread), _folder: self.folder }
     }
 }
 

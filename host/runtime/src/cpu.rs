@@ -55,12 +55,13 @@ pub(crate) fn thread_ns() -> u64 {
 pub(crate) struct Timed<F> {
     future: F,
     clock: Arc<Clock>,
-    ledger: Arc<Ledger>,
+    /// Where its time is counted.
+    ledgers: Vec<Arc<Ledger>>,
 }
 
 impl<F> Timed<F> {
-    pub(crate) fn new(future: F, clock: Arc<Clock>, ledger: Arc<Ledger>) -> Timed<F> {
-        Timed { future, clock, ledger }
+    pub(crate) fn new(future: F, clock: Arc<Clock>, ledgers: Vec<Arc<Ledger>>) -> Timed<F> {
+        Timed { future, clock, ledgers }
     }
 }
 
@@ -75,7 +76,7 @@ impl<F: Future + Unpin> Future for Timed<F> {
         self.clock.end(end);
         let poll = end.saturating_sub(start);
         self.clock.poll.store(poll, Ordering::Relaxed);
-        self.ledger.ran(Duration::from_nanos(poll));
+        self.ledgers.iter().for_each(|ledger| ledger.ran(Duration::from_nanos(poll)));
         polled
     }
 }
@@ -93,7 +94,7 @@ mod tests {
             while thread_ns() - start < 2_000_000 {}
             clock.lap()
         });
-        let lap = Timed::new(work, clock.clone(), ledger.clone()).await;
+        let lap = Timed::new(work, clock.clone(), vec![ledger.clone()]).await;
         assert!(lap >= Duration::from_millis(2), "{lap:?}");
         let cpu = Duration::from_nanos(ledger.usage().cpu_ns);
         assert!((Duration::from_millis(2)..Duration::from_millis(40)).contains(&cpu), "{cpu:?}");

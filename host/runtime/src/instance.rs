@@ -404,6 +404,8 @@ async fn live(
     clock: Arc<Clock>,
 ) {
     let reuse = component.instances.reuse;
+    // All that it serves is of one tenant.
+    let ledgers = [&component.governance.ledger].into_iter().chain(starter.caller.ledger()).cloned().collect();
     let mut store = component.sandbox.store(&component.governance, &slot.rights, starter, &clock);
     let stderr = store.data().stderr.clone();
     let life = async {
@@ -411,7 +413,7 @@ async fn live(
         let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
-    let life = Timed::new(Box::pin(life), clock, component.governance.ledger.clone());
+    let life = Timed::new(Box::pin(life), clock, ledgers);
     let ended = tokio::select! {
         ended = life => ended,
         late = slot.overrun(Duration::from_millis(reuse.idle_ms_max).min(IDLE_MAX)) => late.map_or(Ok(()), |fault| Err(fault.into())),

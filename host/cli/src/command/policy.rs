@@ -72,6 +72,8 @@ struct Places {
 struct Setup {
     policies: Policies,
     components: PathBuf,
+    /// The file of keys.
+    keys: PathBuf,
     facts: CliFacts,
     /// What has run on the server.
     record: ComponentRecord,
@@ -96,6 +98,7 @@ impl Places {
         let folder = &config.policies;
         ensure!(folder.is_dir(), "there is no folder {}: say where the policies are with --policies", folder.display());
         Ok(Setup {
+            keys: config.keys_file(),
             policies: Policies::read(folder)?,
             record: ComponentRecord::at(&config.data),
             code_bytes_max: config.component_bytes_max,

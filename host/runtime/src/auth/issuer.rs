@@ -78,22 +78,14 @@ impl Issuer {
     /// # Errors
     /// When the token is not good, or the issuer's keys are not to be had.
     pub(super) async fn verify(self: &Arc<Self>, token: &str, digest: [u8; 32]) -> Result<Arc<KnownToken>, Refusal> {
-        let age = self.keys.load().as_ref().map(|keys| keys.at.elapsed());
-        let mut fetch = match age {
-            None => self.fetch(Cause::Age),
-            Some(age) if age > self.age_max => {
-                drop(self.fetch(Cause::Age)); // nobody waits for it: it runs by itself
-                None
-            }
-            Some(_) => None,
-        };
+        // Who has some keys does not wait for newer ones.
+        let renewal = if self.is_old() { self.fetch(Cause::Age) } else { None };
         let mut checked = self.check(token);
         if checked == Err(TokenError::UnknownKey) {
-            fetch = fetch.or_else(|| self.fetch(Cause::UnknownKey));
-            if let Some(fetch) = fetch {
+            if let Some(fetch) = renewal.or_else(|| self.fetch(Cause::UnknownKey)) {
                 fetch.await;
-                checked = self.check(token);
             }
+            checked = self.check(token); // without a fetch of its own too: another may just have ended
         }
         match checked {
             Ok(token) => Ok(self.verified.add(digest, token, SystemTime::now())),
@@ -103,6 +95,10 @@ impl Issuer {
                 Err(Refusal::Invalid)
             }
         }
+    }
+
+    fn is_old(&self) -> bool {
+        self.keys.load().as_ref().is_none_or(|keys| keys.at.elapsed() > self.age_max)
     }
 
     fn check(&self, token: &str) -> Result<policy::VerifiedToken, TokenError> {
@@ -116,6 +112,9 @@ impl Issuer {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(under_way) = fetching.under_way.as_ref().filter(|fetch| fetch.peek().is_none()) {
             return Some(under_way.clone());
+        }
+        if cause == Cause::Age && !self.is_old() {
+            return None; // one has just ended
         }
         if fetching.restrained_since.is_some_and(|since| since.elapsed() < AGAIN_MIN) {
             return None;

@@ -1,0 +1,53 @@
+//! Keys and certificates of the tests. Made by `openssl` for them: nobody else trusts them.
+
+/// A private RSA key of 2048 bits, PKCS #8 in base64.
+pub(super) const RSA_KEY: &str = "\
+    MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYwggSiAgEAAoIBAQCpyvGPgW3as98Jd5veTBAeYsUPhuddJ9t8zaGFF7XZRv1VYJNcq1FrLw9Q7v\
+    K6tq5G3dqahqaz8911RHGnOrCrggt5MxKitxlOHQTAmFmz2hhzlGUwwtb7L1HB4Q5mb1n3kujpqVj/dxDyNPYbUNSIzcK9n5neyyw8hohC9IzN\
+    DD0w0TsCPN6GvBeD+o0S7qTomSSS6Oj30XoOdgv2dqYqDVbdJLYd6mYfH5f+EIN8pyctLmqOqaQ916HrKKn1pNqyEkmEBwp3RQVaFYD0rgcQLO\
+    f2T1mEFqz5boZiCQtBEvcQ/YRVkP5pZ31OY3TfglV4V9Q9OB1wWszHqR1hOUPvAgMBAAECggEACf1ajKlo8l2efpBEIjuSaonqyIOU4tpgo61L\
+    gVOdoNzNid475/oHuR5/MFv7+aKcNVIsiuaSMfM5RoLSNwG7zujAo7musSvETYq6iAROqXIS+eCIuuozu3qTZ6ybQXPwCfdhmbcbeTL4Uxps7R\
+    AqjlP2JFxFXCIoW5/vWL/KSu6tXi7+My/1TTWhiqnAI3jaITMc5usnY7smGVBMkp08Xvpz7+d/2dpVOYXiORruuNkohD46wZH6/mLiabxplNkP\
+    lje9Oy3UASvq9gK5I7AZJiFQIV0sIBaHuA2MciwL5n9Iw60b97n66rMtaPlgTTrbbVFk5JTppoEhrtdkInJ9MQKBgQDWTVzmCNBCPhKD5Qqns9\
+    QVMRlqxUV4pBNNKaItFhPYpfF1bsFzr8Sr9H/W5Rjd78OwgX+f5EpUSAtOzMvYYqasJZ4hOJev9907Z59PmNfPzVxBhguppF8Q1+0ape/aH3lB\
+    SzUWMUA/VS+AW7JGSaXdUV0/qNObXgGMS48l7Ld5kQKBgQDK1IOh1ZKZWfZVEfzYPn6QgpQoMMJj/yq0s/rzTE8scZX+a9MjAMZklaRoV43zFv\
+    XlhSiW6hrYj7R7FxfTj0xzzNJ40ASGtE24iOgoR6YMLdC110wTSoLOoNRS0qDT7HwjA4DniofgTsg1U+Imi3ijHnWPK5UJdqCiS102koIlfwKB\
+    gBzXRI1g2kZP/EXr6UcwmHZRqU4JRpQ54K8dz0mqEvmxO5HGWhqrqRhLS3ksU/BqeDek9fwayTYWjA8K2NRCUpQQa/ukliWEgi2ggHxB4amBxc\
+    y7sY4fJPwrUymm82Szn6n96SMXdcIQQNhRfuieuMfUT2xl2DSsriCnephsBzVBAoGAdJKDPOXkpaJgwy/dY+M3FpMV16t+bb5fqw+t8VswPdji\
+    XiFWbc2qOHEQ1q9LdCUEGm/XjjTqTQD6t6vkE8FOLVfQt4LGtyy1ZpO46j2Tn3hNddVRcdznJR6mKRvJN0O5bN48ndaulSpyQsP9PC34nbeJ1U\
+    k1FQVK+TvbTNwTVL0CgYAT0eerq7h590cuV1mNgR8m1TXSLdUiXlR4fcM67G8+nsvQzDRVJsU0yQkYnArOvsIdKFpHdnJ//gXbCjBItvrTS5Qs\
+    2iNZ8evW/GogBIfKG5oPcOXIhUxii6C+4bsB+p0YtLem8IGBDN/mP2B907VpsUX9G+sDd3UQ5eoWEWnr3Q==";
+
+/// The modulus of [`RSA_KEY`] in base64url; its exponent is 65537.
+pub(super) const RSA_MODULUS: &str = "\
+    qcrxj4Ft2rPfCXeb3kwQHmLFD4bnXSfbfM2hhRe12Ub9VWCTXKtRay8PUO7yurauRt3amoams_PddURxpzqwq4ILeTMSorcZTh0EwJhZs9oYc5\
+    RlMMLW-y9RweEOZm9Z95Lo6alY_3cQ8jT2G1DUiM3CvZ-\
+    Z3sssPIaIQvSMzQw9MNE7AjzehrwXg_qNEu6k6Jkkkujo99F6DnYL9namKg1W3SS2HepmHx-\
+    X_hCDfKcnLS5qjqmkPdeh6yip9aTashJJhAcKd0UFWhWA9K4HECzn9k9ZhBas-W6GYgkLQRL3EP2EVZD-\
+    aWd9TmN034JVeFfUPTgdcFrMx6kdYTlD7w";
+
+/// A certificate for `localhost` and 127.0.0.1, from 2020 to 2120, signed by itself: DER in base64.
+pub(super) const CERTIFICATE_ONE: &str = "\
+    MIIBaTCCAQ6gAwIBAgIBATAKBggqhkjOPQQDAjAWMRQwEgYDVQQDDAt0ZXNzZXJhIG9uZTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMD\
+    AwMFowFjEUMBIGA1UEAwwLdGVzc2VyYSBvbmUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATga2Xq3zaU37tFSzQiiN2a6tx4a/SPXl8nB/PF\
+    +/2l6oar5zT2U7qjeCCz7Qtn2vp4RPWt4yQ4vvlOjk+rnP1Bo0swSTAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDAYDVR0TAQH/BAIwAD\
+    AdBgNVHQ4EFgQUi1yFR5+9o+K9g5RJ2dOTmhXnVSIwCgYIKoZIzj0EAwIDSQAwRgIhAMBuXHgTXbjWEjT5cWRw1aRHSD6rS5CHIHmg+irQkfYN\
+    AiEA1rI1Ej4hBJdIrtPZ3S1r/eBkev12jJP6onzTS8AtYgo=";
+
+/// Its private key, PKCS #8 in base64.
+pub(super) const CERTIFICATE_KEY_ONE: &str = "\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9r94/M4MibUGZ3XojsWIkz6Lzw8FF0xgegsWJVviWV6hRANCAATga2Xq3zaU37\
+    tFSzQiiN2a6tx4a/SPXl8nB/PF+/2l6oar5zT2U7qjeCCz7Qtn2vp4RPWt4yQ4vvlOjk+rnP1B";
+
+/// A certificate for `localhost` and 127.0.0.1, from 2020 to 2120, signed by itself: DER in base64.
+pub(super) const CERTIFICATE_TWO: &str = "\
+    MIIBaTCCAQ6gAwIBAgIBATAKBggqhkjOPQQDAjAWMRQwEgYDVQQDDAt0ZXNzZXJhIHR3bzAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMD\
+    AwMFowFjEUMBIGA1UEAwwLdGVzc2VyYSB0d28wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAShInFh3lDtzcOj9HV1dn2bHOT7Vde0FElGR0BO\
+    SJdnlIGCF9PgHidRvtekG8XrhL0BUYfm0e4g3vOy3e13o61ao0swSTAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDAYDVR0TAQH/BAIwAD\
+    AdBgNVHQ4EFgQU45TDIQOHrnq3tLHeyaYKSGVTnC0wCgYIKoZIzj0EAwIDSQAwRgIhAMD4oTf+4iS3+4RqZxsJ3CKXWoviu1tSYOZqhpTAMd14\
+    AiEA2vy6mC/NG4AmAUvFuDHKBGWfGaMe4LanBIbdoElqm8o=";
+
+/// Its private key, PKCS #8 in base64.
+pub(super) const CERTIFICATE_KEY_TWO: &str = "\
+    MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgJjm5Y4mWpFmLFqsSPUZlGBKubRL2ttciv1I5wqCN7v2hRANCAAShInFh3lDtzc\
+    Oj9HV1dn2bHOT7Vde0FElGR0BOSJdnlIGCF9PgHidRvtekG8XrhL0BUYfm0e4g3vOy3e13o61a";
