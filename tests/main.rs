@@ -39,6 +39,7 @@ mod chat;
 mod component;
 mod engine;
 mod generate;
+mod guard;
 mod hostile;
 mod http;
 mod instance;

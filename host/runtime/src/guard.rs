@@ -48,6 +48,9 @@ use crate::registry::Registry;
 /// Longest answer that is checked as a whole, in bytes; a longer one can't be inspected.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Bodies up to this length are read where they are, in bytes; it takes a fraction of a millisecond.
+const SHORT_BYTES: usize = 64 << 10;
+
 /// What a guard is asked.
 pub(crate) struct Question {
     /// The text, or a part of it.
@@ -115,22 +118,18 @@ impl Watch {
             RequestBody::Streamed(body) => body.collect().await.map_err(Refusal::Request)?.to_bytes(),
         };
         let kind = Kind::of(&head.headers);
-        let mut pieces = Pieces::default();
-        let document = (!bytes.is_empty()).then(|| Document::read(kind, &bytes)).flatten();
-        let is_read = document.as_ref().is_some_and(|document| document.texts(kind, &mut pieces).is_some());
-        if !is_read && !bytes.is_empty() {
+        let opened = open(kind, &bytes, Direction::Input).await;
+        if opened.is_none() && !bytes.is_empty() {
             self.uninspectable(Direction::Input)?;
-            pieces = Pieces::default();
         }
+        let (document, pieces) = opened.unzip();
+        let mut pieces: Pieces = pieces.unwrap_or_default();
         let path = head.uri.path();
         let is_fixed = self.component.manifest.routes.iter().any(|route| !route.is_prefix() && route.path() == path);
         document::target_texts(path, head.uri.query(), is_fixed, &mut pieces);
         pieces.check(self, Direction::Input).await?;
-        let bytes = match document.filter(|_| is_read) {
-            Some(mut document) => {
-                document.replace(pieces.all.into_iter().map(|piece| piece.text));
-                Bytes::from(document.write(kind))
-            }
+        let bytes = match document {
+            Some(document) => close(kind, document, pieces, bytes.len()).await,
             None => bytes,
         };
         if head.headers.remove(TRANSFER_ENCODING).is_some() || head.headers.contains_key(CONTENT_LENGTH) {
@@ -144,7 +143,8 @@ impl Watch {
     /// # Errors
     /// When it is to get none, and nothing is sent yet.
     pub(crate) async fn output(self: Arc<Self>, response: Response<GuestBody>) -> Result<Response<Body>, Refusal> {
-        if self.output.is_empty() || response.body().is_end_stream() {
+        let is_empty = response.body().is_end_stream() || response.body().size_hint().exact() == Some(0);
+        if self.output.is_empty() || is_empty {
             return Ok(response.map(Body::new));
         }
         let (mut head, body) = response.into_parts();
@@ -171,20 +171,14 @@ impl Watch {
             Err(_) => Refusal::Uninspectable(Direction::Output),
         })?;
         let bytes = bytes.to_bytes();
-        let mut pieces = Pieces::default();
-        let mut document = if bytes.is_empty() { None } else { Document::read(kind, &bytes) };
-        if let Some(Document::Json(values)) = &mut document {
-            values.iter_mut().for_each(json::without_logprobs);
-        }
-        let Some(mut document) = document.filter(|document| document.texts(kind, &mut pieces).is_some()) else {
+        let Some((document, mut pieces)) = open(kind, &bytes, Direction::Output).await else {
             if !bytes.is_empty() {
                 self.uninspectable(Direction::Output)?;
             }
             return Ok(Body::from(bytes));
         };
         pieces.check(self, Direction::Output).await?;
-        document.replace(pieces.all.into_iter().map(|piece| piece.text));
-        Ok(Body::from(document.write(kind)))
+        Ok(Body::from(close(kind, document, pieces, bytes.len()).await))
     }
 
     /// Has all guards of one direction judge a text, each seeing what the one before it left.
@@ -216,14 +210,14 @@ impl Watch {
             };
             match spans {
                 Ok(spans) => {
-                    self.tell(direction, name, if spans.is_empty() { "allow" } else { "redact" }, "");
+                    self.tell(direction, name.as_str(), if spans.is_empty() { "allow" } else { "redact" }, "");
                     if !spans.is_empty() {
                         edits = edits.then(spans);
                         left = Cow::Owned(edits.apply(text));
                     }
                 }
                 Err(()) => {
-                    self.tell(direction, name, "failed", "");
+                    self.tell(direction, name.as_str(), "failed", "");
                     if self.guard().on_failure == Unchecked::Block {
                         return Err(Refusal::Unavailable(direction));
                     }
@@ -270,7 +264,7 @@ impl Watch {
 
     /// What becomes of a body that can't be read.
     fn uninspectable(&self, direction: Direction) -> Result<(), Refusal> {
-        self.tell(direction, self.component.name(), "uninspectable", "");
+        self.tell(direction, "-", "uninspectable", "");
         match self.guard().uninspectable {
             Unchecked::Block => Err(Refusal::Uninspectable(direction)),
             Unchecked::Pass => Ok(()),
@@ -284,24 +278,57 @@ impl Watch {
     }
 
     fn blocked(&self, direction: Direction, guard: &ComponentName, reason: &str) -> Refusal {
-        self.tell(direction, guard, "block", reason);
+        self.tell(direction, guard.as_str(), "block", reason);
         Refusal::Blocked { direction, guard: guard.clone(), reason: reason.into() }
     }
 
     /// The one place where verdicts are told; never with any of the text.
-    fn tell(&self, direction: Direction, guard: &ComponentName, verdict: &'static str, reason: &str) {
+    fn tell(&self, direction: Direction, guard: &str, verdict: &'static str, reason: &str) {
         let (component, direction) = (self.component.name(), direction.name());
-        self.component.sandbox.metrics.guarded(component.as_str(), guard.as_str(), direction, verdict);
+        self.component.sandbox.metrics.guarded(component.as_str(), guard, direction, verdict);
         if matches!(verdict, "allow" | "redact") || !self.component.governance.may_tell() {
             return;
         }
         let request = &self.call.id;
         match verdict {
-            "block" => tracing::info!(%request, %component, %guard, direction, reason, "a guard blocked a text"),
-            "failed" => tracing::warn!(%request, %component, %guard, direction, "a guard could not judge a text"),
+            "block" => tracing::info!(%request, %component, guard, direction, reason, "a guard blocked a text"),
+            "failed" => tracing::warn!(%request, %component, guard, direction, "a guard could not judge a text"),
             _ => tracing::info!(%request, %component, direction, "a body can't be inspected by guards"),
         }
     }
+}
+
+/// Reads a body and takes its texts out; none if there is nothing in it that could be checked.
+async fn open(kind: Kind, bytes: &Bytes, direction: Direction) -> Option<(Document, Pieces)> {
+    let bytes = bytes.clone();
+    apart(bytes.len(), move || {
+        let mut document = Document::read(kind, &bytes)?;
+        if let (Direction::Output, Document::Json(values)) = (direction, &mut document) {
+            values.iter_mut().for_each(json::without_logprobs);
+        }
+        let mut pieces = Pieces::default();
+        document.texts(kind, &mut pieces)?;
+        Some((document, pieces))
+    })
+    .await
+    .flatten()
+}
+
+/// Writes a body with what guards left of its texts.
+async fn close(kind: Kind, mut document: Document, pieces: Pieces, length: usize) -> Bytes {
+    let write = move || {
+        document.replace(pieces.all.into_iter().map(|piece| piece.text));
+        document.write(kind).into()
+    };
+    apart(length, write).await.unwrap_or_default()
+}
+
+/// Does work on a body: of a long one on a thread where it keeps nobody waiting. None if the server ends.
+async fn apart<T: Send + 'static>(length: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if length <= SHORT_BYTES {
+        return Some(work());
+    }
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 impl From<Direction> for wit::Direction {

@@ -214,6 +214,38 @@ mod tests {
     }
 
     #[test]
+    fn a_guard_that_is_not_there_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |file: &str, text: &str| {
+            let file = folder.path().join(file);
+            std::fs::create_dir_all(file.parent().expect("has one")).expect("made");
+            std::fs::write(file, text).expect("written");
+        };
+        let check = |policy: &str| {
+            write("policies/chat.toml", &format!("schema = 1\n[guard]\noutput = [\"pii\"]\n{policy}"));
+            let place = |name: &str| folder.path().join(name).display().to_string();
+            let line = ["policy", "check", "--policies", &place("policies"), "--components", &place("components")];
+            let mut out = Vec::new();
+            let checked = Line::try_parse_from(line).expect("a line").command.run(&mut out);
+            (checked.is_ok(), String::from_utf8(out).expect("text"))
+        };
+        let component = |name: &str| format!("name = \"{name}\"\nversion = \"1\"\ndescription = \"A test.\"\n");
+        write("components/chat/component.toml", &component("chat"));
+        let (is_good, told) = check("");
+        assert!(!is_good && told.contains("guarded by `pii`, which is no guard in"), "{told}");
+        let (is_good, told) = check("on_failure = \"pass\"");
+        assert!(is_good && told.contains("!   ") && told.contains("pass unchecked"), "{told}");
+        write("components/pii/component.toml", &component("pii"));
+        assert!(!check("").0, "it is no guard");
+        write("components/pii/component.toml", &(component("pii") + "[guard]\n"));
+        let (is_good, told) = check("");
+        assert!(is_good && !told.contains("guarded"), "{told}");
+        write("policies/pii.toml", "schema = 1\n[guard]\ninput = [\"pii\"]\n");
+        let (is_good, told) = check("");
+        assert!(!is_good && told.contains("nobody guards a guard"), "{told}");
+    }
+
+    #[test]
     fn policies_are_compared_by_file_and_by_folder() {
         let told = run_line(&["diff", "POLICIES/default.toml", "POLICIES/embeddings.toml"]).expect("two files");
         let expected = "+ grants  [embed] models = [\"all-minilm-l6-v2\"]\n\

@@ -10,8 +10,9 @@ use super::edit::Edits;
 use super::refusal::Refusal;
 use super::{Direction, Watch};
 
-/// Longest part of a text that is held back, in bytes: beyond, guards that redact on and on would have it grow without end.
-const HELD_BYTES_MAX: usize = 1 << 20;
+/// Characters of a text that may be held back beyond those that the policy says: a guard that redacts on and on would have it grow
+/// without end.
+const EXCESS_CHARS_MAX: usize = 64 << 10;
 
 /// The part of a text that is held back, in the pieces it came in. `T` is what else belongs to a piece.
 pub(super) struct Window<T> {
@@ -55,13 +56,11 @@ impl<T> Window<T> {
         if self.chars <= hold_back || self.new_chars < (hold_back / 4).max(1) {
             return Ok(Vec::new());
         }
-        if self.text.len() > HELD_BYTES_MAX {
-            return Err(Refusal::Unavailable(Direction::Output));
-        }
         let edits = watch.judge(Direction::Output, &self.text, self.offset, false).await?;
         self.new_chars = 0;
         let gone = self.text.char_indices().nth(self.chars - hold_back).map_or(self.text.len(), |(at, _)| at);
-        Ok(self.release(self.border(gone, &edits), &edits))
+        let released = self.release(self.border(gone, &edits), &edits);
+        if self.chars > hold_back + EXCESS_CHARS_MAX { Err(Refusal::Unavailable(Direction::Output)) } else { Ok(released) }
     }
 
     /// All pieces: the text ends here.

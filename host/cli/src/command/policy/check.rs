@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, ensure};
-use policy::{CAPABILITIES, ComponentName, Finding};
+use policy::{CAPABILITIES, ComponentName, Finding, Snapshot, Unchecked};
 
 use super::{Places, Setup};
 
@@ -70,11 +70,37 @@ fn component(setup: &Setup, name: &str, owners: &mut BTreeMap<String, String>) -
             findings.push(Finding::Error { text, remedy: String::new() });
         }
     }
+    findings.extend(guards(setup, &policy, manifest.guard.is_some())?);
     let granted = CAPABILITIES.into_iter().filter(|capability| policy.grants().has_section(capability));
     let granted = granted.collect::<Vec<_>>().join(", ");
     let granted = if granted.is_empty() { "nothing but its own route" } else { &granted };
     let signed = signer.map(|signer| format!("; signed by `{signer}`")).unwrap_or_default();
     Ok((format!("grants {granted} by {}{signed}", policy.origin()), findings))
+}
+
+/// Looks at the guards that a policy names.
+fn guards(setup: &Setup, policy: &Snapshot, is_guard: bool) -> anyhow::Result<Vec<Finding>> {
+    let guard = policy.guard();
+    let mut findings = Vec::new();
+    if is_guard && !guard.is_empty() {
+        let text = format!("it is a guard, and {} names guards for it: nobody guards a guard", policy.origin());
+        let remedy = format!("write {} without [guard] input and output", policy.file());
+        findings.push(Finding::Error { text, remedy });
+    }
+    for name in guard.names() {
+        let is_there = setup.manifest(name.as_str())?.is_some_and(|manifest| manifest.guard.is_some());
+        let text =
+            format!("{} has it guarded by `{name}`, which is no guard in {}", policy.origin(), setup.components.display());
+        match guard.on_failure {
+            _ if is_there => {}
+            Unchecked::Block => {
+                let text = format!("{text}: all its requests would be answered 503");
+                findings.push(Finding::Error { text, remedy: format!("put the guard `{name}` there, or name another") });
+            }
+            Unchecked::Pass => findings.push(Finding::Warning(format!("{text}: its requests would pass unchecked"))),
+        }
+    }
+    Ok(findings)
 }
 
 /// Looks at a policy file that is no component's.
