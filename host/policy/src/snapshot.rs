@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::admission::SIGNERS;
+use crate::admission::{SIGNERS, Signers};
 use crate::denial::Reason;
 use crate::grant::models::Models;
 use crate::grant::secret::Secrets;
@@ -14,7 +14,7 @@ use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
     CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, HttpGrant, Limits, LogGrant, ModelName,
-    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Signers,
+    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
