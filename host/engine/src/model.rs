@@ -194,8 +194,10 @@ pub struct ModelCard {
     /// Whether it has a chat template.
     pub chat: bool,
     /// SHA-256 of its files when they were loaded, as [`digest`](crate::digest()) has it; empty outside of an engine.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
     /// Where it came from; none where nobody has recorded that, and outside of an engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 

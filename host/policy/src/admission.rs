@@ -33,7 +33,7 @@ pub struct ComponentPins {
 
 /// `policies/signers.toml`: keys whose signatures are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Signers {
+pub(crate) struct Signers {
     file: PathBuf,
     required: bool,
     keys: BTreeMap<String, PublicKey>,
@@ -193,11 +193,6 @@ pub enum Refused {
 }
 
 impl Policies {
-    /// The keys whose signatures are trusted.
-    pub fn signers(&self) -> &Signers {
-        &self.signers
-    }
-
     /// Whether a component has to be signed under its policy.
     pub fn requires_signature(&self, policy: &Snapshot) -> bool {
         self.signers.required || !policy.grants().component.signers.is_empty()

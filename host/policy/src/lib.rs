@@ -42,7 +42,7 @@ mod snapshot;
 mod testing;
 
 pub use action::Action;
-pub use admission::{Admitted, ComponentPins, Evidence, Refused, Signers};
+pub use admission::{Admitted, ComponentPins, Evidence, Refused};
 pub use ask::{Ask, AskError, Circumstances, Decision, parse_time};
 pub use authority::{Authority, Cost};
 pub use caller::{

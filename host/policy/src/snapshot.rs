@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::admission::SIGNERS;
+use crate::admission::{SIGNERS, Signers};
 use crate::denial::Reason;
 use crate::grant::models::Models;
 use crate::grant::secret::Secrets;

@@ -147,13 +147,13 @@ pub enum LoadError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A file is longer than the server takes.
-    #[error("{file} has {bytes} bytes and `{limit}` is {bytes_max}: make it smaller, or raise the limit in tessera.toml")]
+    #[error("{file} has {bytes} bytes and {bytes_max} are the most, {limit}: make it smaller")]
     TooLong {
         /// The file.
         file: PathBuf,
         /// Its length.
         bytes: u64,
-        /// The setting that limits it.
+        /// What limits it.
         limit: &'static str,
         /// The limit.
         bytes_max: u64,
@@ -289,7 +289,7 @@ impl Component {
         let before = self.governance.rights();
         // A key that is trusted no more counts at once, whatever else is wrong with its policy.
         let held = policy.as_ref().unwrap_or(&before.policy);
-        if let Err(error) = self.identity.admit(&self.manifest, policies, held, &self.sandbox.record) {
+        if let Err(error) = self.admit(policies, held) {
             self.governance.replace(policies.nothing(self.name(), facts));
             self.instances.keep_only(&self.governance.rights());
             return Err(error);
@@ -308,6 +308,18 @@ impl Component {
             self.instances.keep_only(&self.governance.rights());
         }
         Ok(())
+    }
+}
+
+impl Component {
+    /// Whether it may go on under a policy. Where versions count from now on, its own is written down.
+    fn admit(&self, policies: &Policies, policy: &Snapshot) -> Result<(), LoadError> {
+        let record = &self.sandbox.record;
+        let admitted = self.identity.admit(&self.manifest, policies, policy, record)?;
+        match admitted.floor {
+            Some(_) => Ok(record.note(&self.manifest, &self.identity, &admitted)?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -62,9 +62,11 @@ fn sign(component: &Path, file: &Path, out: &mut dyn Write) -> anyhow::Result<()
     ensure!(about.len() <= KEY_BYTES_MAX, "{} is too long for a key", file.display());
     let key = std::fs::read(file).with_context(|| format!("{} can't be read", file.display()))?;
     let key = SigningKey::parse(&key).with_context(|| file.display().to_string())?;
-    // An old signature may be damaged, and is replaced in any case.
+    // The folder's name is the component's: `.` has to be looked up.
+    let component = component.canonicalize().with_context(|| format!("there is no folder {}", component.display()))?;
     let target = component.join("component.sig");
-    let files = ComponentFiles::unsigned(component, ServerConfig::default().component_bytes_max)?;
+    // An old signature may be damaged, and is replaced in any case.
+    let files = ComponentFiles::unsigned(&component, ServerConfig::default().component_bytes_max)?;
     let manifest = files.manifest();
     let version = manifest.version.parse().with_context(|| {
         format!("component.toml says version `{}`: signed versions are compared, write it as 1.2.3", manifest.version)

@@ -200,7 +200,7 @@ fn a_file_of_keys_that_is_wrong_is_refused() {
     assert!(parse(&format!("schema = 1\n[signers]\n{many}")).is_err());
     let folder = tempfile::tempdir().expect("a folder");
     let none = Policies::read(folder.path()).expect("no keys");
-    assert_eq!(none.signers().keys.len(), 0);
+    assert_eq!(none.signers.keys.len(), 0);
     let own = none.snapshot(&"signers".parse().expect("a name"), &[], &FakeFacts::default()).expect_err("taken");
     assert!(own.to_string().contains("give the component another name"), "{own}");
 }

@@ -49,10 +49,10 @@ impl ComponentFiles {
     /// # Errors
     /// When a file is missing, too long or malformed.
     pub fn unsigned(folder: &Path, code_bytes_max: u64) -> Result<ComponentFiles, LoadError> {
-        let text = read(&folder.join("component.toml"), "component.toml", MANIFEST_BYTES_MAX)?;
+        let text = read(&folder.join("component.toml"), "for every manifest", MANIFEST_BYTES_MAX)?;
         let manifest = parse_manifest(folder, &text)?;
-        let code = read(&folder.join("component.wasm"), "component_bytes_max", code_bytes_max)?;
-        let identity = Identity { manifest: Digest::of(&text), code: Digest::of(&code), signature: read_signature(folder)? };
+        let code = read(&folder.join("component.wasm"), "as `component_bytes_max` in tessera.toml says", code_bytes_max)?;
+        let identity = Identity { manifest: Digest::of(&text), code: Digest::of(&code), signature: None };
         Ok(ComponentFiles { manifest, identity, code })
     }
 
@@ -115,7 +115,7 @@ impl Identity {
     }
 }
 
-/// Reads a file into memory, up to a length that `limit` names.
+/// Reads a file into memory, up to a length; `limit` says where that comes from.
 fn read(file: &Path, limit: &'static str, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
     let unreadable = |cause: std::io::Error| match cause.kind() {
         ErrorKind::NotFound if file.ends_with("component.wasm") => LoadError::NotBuilt(file.into()),
@@ -151,7 +151,7 @@ fn parse_manifest(folder: &Path, text: &[u8]) -> Result<Manifest, LoadError> {
 
 fn read_signature(folder: &Path) -> Result<Option<Signature>, LoadError> {
     let file = folder.join("component.sig");
-    let text = match read(&file, "component.sig", SIGNATURE_BYTES_MAX) {
+    let text = match read(&file, "for every signature", SIGNATURE_BYTES_MAX) {
         Err(LoadError::Unreadable { cause, .. }) if cause.kind() == ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
@@ -190,7 +190,7 @@ mod tests {
         let (_root, folder) = folder();
         let refused = |bytes_max| ComponentFiles::read(&folder, bytes_max).expect_err("refused").to_string();
         let text = refused(3);
-        assert!(text.contains("has 4 bytes and `component_bytes_max` is 3"), "{text}");
+        assert!(text.contains("has 4 bytes and 3 are the most, as `component_bytes_max`"), "{text}");
         std::fs::write(folder.join("component.sig"), vec![b'#'; 5000]).expect("writes");
         assert!(refused(4).contains("component.sig has 5000 bytes"));
         std::fs::write(folder.join("component.toml"), vec![b'#'; 70_000]).expect("writes");
