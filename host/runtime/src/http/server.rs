@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::host;
-use crate::audit::{self, Audit, Client};
+use crate::audit::{self, AUDIT_FOLDER, Audit, Client};
 use crate::call::RequestId;
 use crate::component::LoadError;
 use crate::config::{ConfigError, ServerConfig};
@@ -60,8 +60,13 @@ pub enum ServerError {
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
     /// The audit log can't be opened.
-    #[error(transparent)]
-    Audit(#[from] policy::audit::LogError),
+    #[error("the audit log in {folder} can't be gone on with: {cause}")]
+    Audit {
+        /// Its folder.
+        folder: std::path::PathBuf,
+        /// What is wrong and what to do.
+        cause: policy::audit::LogError,
+    },
     /// The audit log can't be written.
     #[error("the start can't be recorded in the audit log: make room on its disk, or set `admin = \"open\"` in [audit]")]
     NotRecorded,
@@ -126,7 +131,8 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let metrics = Arc::new(Metrics::new(inference.clone()));
-        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))?;
+        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))
+            .map_err(|cause| ServerError::Audit { folder: config.data.join(AUDIT_FOLDER), cause })?;
         audit.administered(audit::of_server("start")).await.map_err(|_| ServerError::NotRecorded)?;
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
