@@ -17,6 +17,7 @@ mod attack {
     mod traps;
     pub(crate) mod upstream;
 }
+mod audit;
 mod capability {
     mod config;
     mod embed;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use engine::{Engine, EngineConfig};
+use policy::audit::Storage;
 use runtime::{Inference, Server, ServerConfig};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ pub struct Setup {
     inference: Arc<dyn Inference>,
     /// The rest of the configuration.
     pub config: ServerConfig,
+    audit: Option<Box<dyn Storage>>,
 }
 
 /// The policy of the guest `nn` on the one real server.
@@ -79,7 +81,7 @@ impl Setup {
             drain_ms_max: 2000,
             ..ServerConfig::default()
         };
-        Setup { folder, inference, config }
+        Setup { folder, inference, config, audit: None }
     }
 
     /// Adds a test guest under its own name, from `tests/guests/NAME`.
@@ -149,6 +151,11 @@ impl Setup {
         self
     }
 
+    /// Keeps the audit log elsewhere.
+    pub fn audit(self, storage: Box<dyn Storage>) -> Setup {
+        Setup { audit: Some(storage), ..self }
+    }
+
     /// Where a component's folder is.
     pub fn component_folder(&self, name: &str) -> PathBuf {
         self.config.components.join(name)
@@ -159,12 +166,12 @@ impl Setup {
         log_if_asked();
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let (config, inference) = (self.config, self.inference);
+        let (config, inference, audit) = (self.config, self.inference, self.audit);
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let server = Server::start(config, inference).await.expect("the server starts");
+                let server = Server::start_with_audit(config, inference, audit).await.expect("the server starts");
                 let failures = server.failures();
                 ready.send((server.address(), server.admin_address(), failures)).expect("the test waits");
                 server.serve(async { drop(stopped.await) }).await;
@@ -227,6 +234,15 @@ impl TestServer {
     pub fn stop(mut self) -> JoinHandle<()> {
         drop(self.stop.take());
         self.thread.take().expect("a server is stopped once")
+    }
+
+    /// Waits for the end, and then looks at the folder that it leaves.
+    pub fn stop_and<T>(mut self, look: impl FnOnce() -> T) -> T {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("ends well");
+        }
+        look()
     }
 
     /// The URL of a path.

@@ -17,7 +17,7 @@ use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
     CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant, ModelName,
-    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Signers, Tenants,
+    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants,
 };
 
 /// `policies/NAME.toml` as an operator writes it.

@@ -10,7 +10,6 @@ mod trail;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use policy::audit::{ArgumentsKey, Disk, Kind, Log, LogError, Record, Storage};
 use serde_json::json;
@@ -60,8 +59,7 @@ impl Audit {
         };
         let log = Log::open(storage, settings.bytes_max, std::time::SystemTime::now())?;
         let arguments = log.arguments_key().clone();
-        let interval = Duration::from_millis(settings.sync_ms);
-        let writer = Writer::start(log, interval, metrics.audit_lost())?;
+        let writer = Writer::start(log, &settings, metrics.audit_lost())?;
         Ok(Arc::new(Audit { config: settings, kept: Some(Kept { writer, arguments }) }))
     }
 

@@ -180,6 +180,7 @@ impl ServerConfig {
             ("epoch_ms", self.epoch_ms == 0),
             ("audit.bytes_max", self.audit.bytes_max == 0),
             ("audit.sync_ms", self.audit.sync_ms == 0),
+            ("audit.waiting_max", self.audit.waiting_max == 0),
         ];
         match zeros.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((name, _)) => Err(ConfigError::Zero(name)),

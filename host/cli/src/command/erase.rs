@@ -44,9 +44,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             let server = args.server.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
             ask(&server, &args)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error).context("the erasure can't be recorded in the audit log"),
         Ok(disk) => {
-            let mut log = Log::open(Box::new(disk), settings.audit.bytes_max, SystemTime::now())?;
+            let log = Log::open(Box::new(disk), settings.audit.bytes_max, SystemTime::now());
+            let mut log = log.context("the erasure can't be recorded in the audit log")?;
             log.append(SystemTime::now(), &erasure("begin", &args.tenant, &[]));
             log.sync()?;
             let erased = erase_tenant(&data, &args.tenant);

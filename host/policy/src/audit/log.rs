@@ -22,7 +22,7 @@ pub enum LogError {
     #[error("another process writes the audit log in {0}: stop it, or give this one another `data` folder")]
     Locked(PathBuf),
     /// A file can't be read or written.
-    #[error("the audit log can't be read or written: {0}")]
+    #[error("a file of it can't be read or written: {0}")]
     Io(#[from] io::Error),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers for the audit log's keys")]

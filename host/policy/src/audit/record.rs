@@ -136,7 +136,7 @@ pub struct Usage {
     /// Nanoseconds that the device worked.
     #[serde(skip_serializing_if = "is_zero")]
     pub device_ns: u64,
-    /// Nanoseconds that the component's code ran.
+    /// Nanoseconds that the component's code ran, as far as they were counted by then: at each of the server's epochs.
     #[serde(skip_serializing_if = "is_zero")]
     pub cpu_ns: u64,
     /// Microseconds from the request's head to this record.

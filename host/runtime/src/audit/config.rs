@@ -19,6 +19,8 @@ pub struct AuditConfig {
     pub bytes_max: u64,
     /// How often what nobody waits for is synced and signed, in milliseconds.
     pub sync_ms: u64,
+    /// Records that wait to be written at most, as while the disk fails; one has about 500 bytes. More are lost, and counted.
+    pub waiting_max: usize,
 }
 
 /// Whether a class is recorded, and what happens where it can't be.
@@ -42,6 +44,7 @@ impl Default for AuditConfig {
             admin: Recording::Closed,
             bytes_max: 64 << 20,
             sync_ms: 1000,
+            waiting_max: 64 << 10,
         }
     }
 }

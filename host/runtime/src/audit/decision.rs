@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use policy::audit::{Decision, Kind, Record, shorten};
 use policy::{Action, Allowed, Caller, Denied, Reason, Snapshot};
 
+use super::trail::is_only_counted;
 use super::writer::NEVER;
 use super::{Class, Trail};
 use crate::governance::Governance;
@@ -44,8 +45,10 @@ impl Asked<'_> {
 
     /// Records the use of a right, or counts it.
     pub(crate) fn allowed(&self, allowed: &Allowed<'_>) {
-        let is_counted = self.trail.is_some_and(|trail| trail.counts(&allowed.action));
-        if is_counted || !self.may_tell(Class::Use, &allowed.action) {
+        if is_only_counted(&allowed.action) {
+            return self.trail.into_iter().for_each(|trail| trail.count(&allowed.action));
+        }
+        if !self.may_tell(Class::Use, &allowed.action) {
             return;
         }
         let record = self.record(allowed.policy, allowed.caller, &allowed.action);

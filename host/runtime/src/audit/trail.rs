@@ -11,6 +11,11 @@ use super::Ticket;
 /// Decisions of one request that get a record each; those beyond are counted. A guest that asks in a loop fills no disk.
 const RECORDS_MAX: u32 = 256;
 
+/// Whether the use of a right has no record of its own: it is frequent and changes nothing outside.
+pub(super) fn is_only_counted(action: &Action<'_>) -> bool {
+    matches!(action, Action::Read(_) | Action::Config(_) | Action::Log)
+}
+
 /// What a request has used and told until now.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
@@ -26,16 +31,15 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// Counts the use of a right that has no record of its own; false where it has one.
-    pub(super) fn counts(&self, action: &Action<'_>) -> bool {
+    /// Counts the use of a right that has no record of its own.
+    pub(super) fn count(&self, action: &Action<'_>) {
         let counter = match action {
             Action::Read(_) => &self.reads,
             Action::Config(_) => &self.settings,
             Action::Log => &self.lines,
-            _ => return false,
+            _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        true
     }
 
     /// Whether there may be one more record of a decision. Requests to other hosts always get one: quotas limit them.

@@ -11,8 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 use tokio::sync::watch;
 
-/// Records that wait for the thread at most. One has about 500 bytes.
-const WAITING_MAX: usize = 64 << 10;
+use super::AuditConfig;
 
 /// Records that wait for others to come, where nobody waits for them.
 const GATHERED_MAX: usize = 4096;
@@ -57,6 +56,10 @@ pub(super) struct Writer {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Records that there is room for.
+    waiting_max: usize,
+    /// Records that the thread is woken for.
+    gathered_max: usize,
     /// Records that could not be kept.
     lost: Counter,
 }
@@ -76,9 +79,12 @@ struct Queue {
 }
 
 impl Writer {
-    /// Starts the thread. It signs every `interval`.
-    pub(super) fn start(log: Log, interval: Duration, lost: Counter) -> io::Result<Writer> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), lost });
+    /// Starts the thread.
+    pub(super) fn start(log: Log, settings: &AuditConfig, lost: Counter) -> io::Result<Writer> {
+        let waiting_max = settings.waiting_max;
+        let gathered_max = GATHERED_MAX.min(waiting_max.div_ceil(2));
+        let interval = Duration::from_millis(settings.sync_ms);
+        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), waiting_max, gathered_max, lost });
         let (told, progress) = watch::channel(Progress::default());
         let work = Work {
             log,
@@ -102,7 +108,7 @@ impl Writer {
     pub(super) fn push(&self, record: Record, is_urgent: bool) -> Result<Ticket, Unavailable> {
         let time = SystemTime::now();
         let mut queue = self.shared.lock();
-        if queue.records.len() >= WAITING_MAX || queue.is_stopping {
+        if queue.records.len() >= self.shared.waiting_max || queue.is_stopping {
             queue.lost += 1;
             self.shared.lost.inc();
             return Err(Unavailable);
@@ -116,7 +122,7 @@ impl Writer {
         let becomes_urgent = is_urgent && !queue.is_urgent;
         queue.is_urgent |= is_urgent;
         let ticket = queue.taken;
-        let wakes = was_idle || becomes_urgent || queue.records.len() == GATHERED_MAX;
+        let wakes = was_idle || becomes_urgent || queue.records.len() == self.shared.gathered_max;
         drop(queue);
         if wakes {
             self.shared.wake.notify_one();
@@ -224,7 +230,7 @@ impl Work {
             let has_records = !queue.records.is_empty();
             let is_due = match self.retry {
                 Some(retry) => now >= retry,
-                None => has_records && (queue.is_urgent || queue.records.len() >= GATHERED_MAX),
+                None => has_records && (queue.is_urgent || queue.records.len() >= shared.gathered_max),
             };
             let deadline = self.retry.or_else(|| {
                 let gathered = queue.since.map(|since| since + GATHERING_MAX);

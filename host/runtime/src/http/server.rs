@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::door::Door;
 use super::entrance::{Serves, Threshold};
 use super::tls::{Tls, TlsError};
-use crate::audit::{self, Audit};
+use crate::audit::{self, AUDIT_FOLDER, Audit};
 use crate::auth::Auth;
 use crate::call::RequestId;
 use crate::component::LoadError;
@@ -61,8 +61,13 @@ pub enum ServerError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The audit log can't be opened.
-    #[error(transparent)]
-    Audit(#[from] policy::audit::LogError),
+    #[error("the audit log in {folder} can't be gone on with: {cause}")]
+    Audit {
+        /// Its folder.
+        folder: std::path::PathBuf,
+        /// What is wrong and what to do.
+        cause: policy::audit::LogError,
+    },
     /// The audit log can't be written.
     #[error("the start can't be recorded in the audit log: make room on its disk, or set `admin = \"open\"` in [audit]")]
     NotRecorded,
@@ -138,7 +143,8 @@ impl Server {
             None => None,
         };
         let metrics = Arc::new(Metrics::new(inference.clone()));
-        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))?;
+        let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))
+            .map_err(|cause| ServerError::Audit { folder: config.data.join(AUDIT_FOLDER), cause })?;
         audit.administered(audit::of_server("start")).await.map_err(|_| ServerError::NotRecorded)?;
         let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
