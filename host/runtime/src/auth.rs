@@ -21,6 +21,7 @@ use self::issuer::Issuer;
 use self::keys::KeyTable;
 use self::tenants::Accounts;
 use self::verified::VerifiedTokens;
+use crate::audit::Audit;
 use crate::config::ServerConfig;
 use crate::telemetry::Metrics;
 use crate::watch::WatchedFiles;
@@ -137,12 +138,14 @@ fn takes(route: &Route, method: &Method, path: &str) -> bool {
 
 /// Takes the keys as the file says them now. One that is malformed changes nothing: the operator is told, and what held before
 /// still holds.
-pub(crate) fn reload_keys(auth: &Auth, files: &WatchedFiles) {
+pub(crate) fn reload_keys(auth: &Auth, files: &WatchedFiles, audit: &Audit) {
     for file in files.paths() {
         match Keys::read(file) {
             Ok(keys) => {
                 tracing::info!(keys = keys.iter().count(), "the keys have changed");
-                auth.keys.store(Arc::new(KeyTable::new(&keys)));
+                let keys = Arc::new(KeyTable::new(&keys));
+                let before = auth.keys.swap(keys.clone());
+                keys::tell(&before, &keys, audit);
             }
             Err(error) => tracing::error!("the keys are not taken, the ones before still hold: {error}"),
         }

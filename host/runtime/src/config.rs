@@ -15,6 +15,9 @@ pub use self::auth::{AuthConfig, AuthMode, OidcConfig};
 pub use self::edge::{CorsConfig, TlsConfig};
 use crate::audit::AuditConfig;
 
+/// The file of keys in the folder of data.
+pub(crate) const KEYS_FILE: &str = "keys.toml";
+
 /// `tessera.toml`, and what `tessera serve` changes of it. Checked whole before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -154,7 +157,7 @@ impl ServerConfig {
 
     /// The file of keys.
     pub fn keys_file(&self) -> PathBuf {
-        self.data.join("keys.toml")
+        self.data.join(KEYS_FILE)
     }
 
     /// Checks the values.

@@ -2,25 +2,24 @@
 //!
 //! The audit log is not among it: it holds names and no contents, and it has to say afterwards that the rest was deleted.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use policy::audit::{Kind, Record, shorten};
+use policy::{KeyError, Keys, NameError, Tenant};
 use serde_json::{Value, json};
+
+use crate::config::KEYS_FILE;
 
 /// A place in the data folder that holds something of tenants.
 struct Place {
     /// Its name in records.
     name: &'static str,
     /// Deletes a tenant's part and says how many entries that were. To do it again changes nothing.
-    erase: fn(&Path, &str) -> Result<u64, EraseError>,
+    erase: fn(&Path, &Tenant) -> Result<u64, EraseError>,
 }
 
 /// All of them. A store that keeps rows of tenants has its line here.
 const PLACES: [Place; 2] = [Place { name: "keys", erase: erase_keys }, Place { name: "files", erase: erase_folder }];
-
-/// Longest name of a tenant, in bytes.
-const TENANT_BYTES_MAX: usize = 128;
 
 /// What was deleted in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +34,11 @@ pub struct Erased {
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     /// It is no name of a tenant.
-    #[error("`{0}` is no name of a tenant: it has up to {TENANT_BYTES_MAX} letters, digits and `-_.`, and begins with no dot")]
-    Name(String),
+    #[error("no tenant has that name: {0}")]
+    Name(#[from] NameError),
+    /// The keys can't be changed.
+    #[error("the keys can't be changed: {0}. Mend that and erase again")]
+    Keys(#[from] KeyError),
     /// A file can't be read or deleted.
     #[error("{file} can't be read or deleted: {cause}. Mend that and erase again")]
     File {
@@ -45,9 +47,6 @@ pub enum EraseError {
         /// What the system said.
         cause: std::io::Error,
     },
-    /// A file has a form that is not known.
-    #[error("{0} names the tenant in a way that is not known here: take those entries out by hand and erase again")]
-    Form(PathBuf),
 }
 
 /// Deletes everything that a data folder holds of a tenant, but for the audit log. Where it fails it can be done again.
@@ -55,8 +54,8 @@ pub enum EraseError {
 /// # Errors
 /// As [`EraseError`] says; some of it may be deleted then.
 pub fn erase_tenant(data: &Path, tenant: &str) -> Result<Vec<Erased>, EraseError> {
-    check(tenant)?;
-    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(data, tenant)? })).collect()
+    let tenant = tenant.parse()?;
+    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(data, &tenant)? })).collect()
 }
 
 /// The record of an erasure: `begin` before it, `done` or `failed` after it.
@@ -72,93 +71,18 @@ pub fn erasure(action: &str, tenant: &str, erased: &[Erased]) -> Record {
     if counts.is_empty() { record } else { record.with_detail([("erased", Value::Object(counts))]) }
 }
 
-/// Whether a name can be a tenant's, and none that leads out of a folder.
-pub(crate) fn check(tenant: &str) -> Result<(), EraseError> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let is_name = (1..=TENANT_BYTES_MAX).contains(&tenant.len()) && !tenant.starts_with('.') && tenant.bytes().all(is_plain);
-    if is_name { Ok(()) } else { Err(EraseError::Name(shorten(tenant).escape_debug().to_string())) }
-}
-
-/// The tenant's entries of `keys.toml`.
-fn erase_keys(data: &Path, tenant: &str) -> Result<u64, EraseError> {
-    let file = data.join("keys.toml");
-    let failed = |cause| EraseError::File { file: file.clone(), cause };
-    let text = match std::fs::read_to_string(&file) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(0),
-        text => text.map_err(failed)?,
-    };
-    let (left, erased) = without_tenant(&text, tenant);
-    let names_it = left.parse::<toml::Table>().map(|table| names(&toml::Value::Table(table), tenant));
-    if !names_it.is_ok_and(|names_it| !names_it) {
-        return Err(EraseError::Form(file));
+/// The tenant's keys. A running server forgets them within a second.
+fn erase_keys(data: &Path, tenant: &Tenant) -> Result<u64, EraseError> {
+    let file = data.join(KEYS_FILE);
+    if !file.exists() {
+        return Ok(0);
     }
-    if erased > 0 {
-        let draft = file.with_extension("toml.draft");
-        let written = std::fs::copy(&file, &draft).and_then(|_| std::fs::write(&draft, left)); // which keeps its permissions
-        written.and_then(|()| std::fs::rename(&draft, &file)).map_err(failed)?;
-    }
-    Ok(erased)
-}
-
-/// A file of TOML without the sections that say `tenant = "…"`, those below them included, and how many there were of the former.
-fn without_tenant(text: &str, tenant: &str) -> (String, u64) {
-    let (mut left, mut erased) = (String::new(), 0);
-    let mut parent: Option<String> = None;
-    for section in sections(text) {
-        let path = header(section).unwrap_or_default();
-        let is_below = parent.as_ref().is_some_and(|parent| path.starts_with(&format!("{parent}.")));
-        let values = section.split_once('\n').map_or("", |(_, values)| values);
-        let is_its = !path.is_empty()
-            && values
-                .parse::<toml::Table>()
-                .is_ok_and(|table| table.get("tenant").is_some_and(|it| it.as_str() == Some(tenant)));
-        if is_its {
-            erased += 1;
-            parent = Some(path.into());
-        } else if !is_below {
-            left.push_str(section);
-            parent = None;
-        }
-    }
-    (left, erased)
-}
-
-/// What is before the first header, and each header with what follows it.
-fn sections(text: &str) -> Vec<&str> {
-    let mut starts = vec![0];
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if header(line).is_some() && at > 0 {
-            starts.push(at);
-        }
-        at += line.len();
-    }
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    starts.iter().zip(ends).map(|(start, end)| &text[*start..end]).collect()
-}
-
-/// The path in the header that a text begins with.
-fn header(text: &str) -> Option<&str> {
-    let line = text.lines().next()?.split('#').next()?.trim();
-    let path = line.strip_prefix("[[").and_then(|line| line.strip_suffix("]]"));
-    path.or_else(|| line.strip_prefix('[').and_then(|line| line.strip_suffix(']'))).map(str::trim)
-}
-
-/// Whether a value names a tenant anywhere.
-fn names(value: &toml::Value, tenant: &str) -> bool {
-    match value {
-        toml::Value::Table(table) => {
-            table.get("tenant").is_some_and(|it| it.as_str() == Some(tenant))
-                || table.values().any(|value| names(value, tenant))
-        }
-        toml::Value::Array(values) => values.iter().any(|value| names(value, tenant)),
-        _ => false,
-    }
+    Ok(Keys::change(&file, |keys| Ok(keys.forget(tenant)))?)
 }
 
 /// The tenant's own folder, `tenants/NAME`.
-fn erase_folder(data: &Path, tenant: &str) -> Result<u64, EraseError> {
-    let folder = data.join("tenants").join(tenant);
+fn erase_folder(data: &Path, tenant: &Tenant) -> Result<u64, EraseError> {
+    let folder = data.join("tenants").join(tenant.as_str());
     let failed = |cause| EraseError::File { file: folder.clone(), cause };
     if !folder.is_dir() {
         return Ok(0);
@@ -180,14 +104,17 @@ fn count(folder: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use policy::{NewKey, Selection};
+
     use super::*;
 
-    const KEYS: &str = "schema = 1\n\n# of t\n[[key]]\nid = \"a\"\ntenant = \"t\"\n\n[key.limits]\nx = 1\n\n[[key]] # kept\nid = \"b\"\n\
-        tenant = \"u\"\n\n[[key]]\ntenant = \"t\"\nid = \"c\"\n";
-
-    fn data(keys: &str) -> tempfile::TempDir {
+    fn data() -> tempfile::TempDir {
         let data = tempfile::tempdir().expect("a folder");
-        std::fs::write(data.path().join("keys.toml"), keys).expect("written");
+        for tenant in ["t", "u", "t"].map(|tenant| tenant.parse::<Tenant>().expect("a name")) {
+            let (name, components, models) = (String::new(), Selection::All, Selection::All);
+            let new = NewKey { name, tenant, components, models, is_admin: false, seconds: None };
+            Keys::change(&data.path().join(KEYS_FILE), |keys| keys.add(new.make(0)?.0)).expect("written");
+        }
         std::fs::create_dir_all(data.path().join("tenants/t/deep")).expect("made");
         std::fs::create_dir_all(data.path().join("tenants/u")).expect("made");
         for file in ["t/one", "t/deep/two", "u/three"] {
@@ -198,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_tenants_keys_and_files_are_deleted_and_those_of_others_stay() {
-        let data = data(KEYS);
+        let data = data();
         let erased =
             |tenant| erase_tenant(data.path(), tenant).expect("deletes").iter().map(|one| one.entries).collect::<Vec<_>>();
         assert_eq!(erased("t"), [2, 2]);
-        let keys = std::fs::read_to_string(data.path().join("keys.toml")).expect("is there");
-        assert_eq!(keys, "schema = 1\n\n# of t\n[[key]] # kept\nid = \"b\"\ntenant = \"u\"\n\n");
+        let keys = Keys::read(&data.path().join(KEYS_FILE)).expect("is there");
+        assert_eq!(keys.iter().map(|key| key.tenant.as_str()).collect::<Vec<_>>(), ["u"]);
         assert!(!data.path().join("tenants/t").exists() && data.path().join("tenants/u/three").exists());
         assert_eq!(erased("t"), [0, 0]);
         assert_eq!(erased("u"), [1, 1]);
@@ -211,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_no_tenant_deletes_nothing() {
-        let data = data(KEYS);
+        let data = data();
         for tenant in ["", ".", "..", "../tenants/t", "a/b", "a\0", &"a".repeat(129)] {
             assert!(matches!(erase_tenant(data.path(), tenant), Err(EraseError::Name(_))), "{tenant}");
         }
@@ -219,12 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_an_unknown_form_are_told_and_left() {
-        for keys in ["key = [{ tenant = \"t\" }]\n", "[[key]]\ntenant = \"t\n"] {
-            let data = data(keys);
-            assert!(matches!(erase_tenant(data.path(), "t"), Err(EraseError::Form(_))), "{keys}");
-            assert_eq!(std::fs::read_to_string(data.path().join("keys.toml")).expect("is there"), keys);
-        }
+    fn keys_that_can_not_be_read_are_told_and_left() {
+        let data = data();
+        std::fs::write(data.path().join(KEYS_FILE), "[[key]]\ntenant = \"t\"\n").expect("written");
+        assert!(matches!(erase_tenant(data.path(), "t"), Err(EraseError::Keys(_))));
     }
 
     #[test]

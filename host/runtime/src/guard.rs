@@ -31,6 +31,7 @@ use edit::Edits;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use piece::Pieces;
+use policy::audit::{Decision, Kind as RecordKind, Record};
 use policy::{ComponentName, Guard, Resource, Unchecked};
 pub(crate) use refusal::{Direction, Refusal};
 use tokio::time::Instant;
@@ -282,10 +283,36 @@ impl Watch {
         Refusal::Blocked { direction, guard: guard.clone(), reason: reason.into() }
     }
 
+    fn record(&self, direction: &str, guard: &str, verdict: &str, reason: &str) {
+        let (governance, call) = (&self.component.governance, &self.call);
+        let passes = match verdict {
+            "redact" => true,
+            "failed" => self.guard().on_failure == Unchecked::Pass,
+            "uninspectable" => self.guard().uninspectable == Unchecked::Pass,
+            _ => false,
+        };
+        let record = Record {
+            request: Some(call.id.as_str().into()),
+            tenant: Some(call.caller.tenant().as_str().into()),
+            caller: Some(call.caller.id().into()),
+            client: call.client.map(|client| client.to_string().into()),
+            policy: Some(self.rights.policy.hash().clone()),
+            action: Some(format!("guard {direction}").into()),
+            target: Some(guard.into()),
+            decision: Some(if passes { Decision::Allow } else { Decision::Deny }),
+            reason: Some(format!("{verdict} {reason}").trim_end().into()),
+            ..governance.record(RecordKind::Guard)
+        };
+        call.trail.judged(governance.audit(), record);
+    }
+
     /// The one place where verdicts are told; never with any of the text.
     fn tell(&self, direction: Direction, guard: &str, verdict: &'static str, reason: &str) {
         let (component, direction) = (self.component.name(), direction.name());
         self.component.sandbox.metrics.guarded(component.as_str(), guard, direction, verdict);
+        if verdict != "allow" {
+            self.record(direction, guard, verdict, reason);
+        }
         if matches!(verdict, "allow" | "redact") || !self.component.governance.may_tell() {
             return;
         }

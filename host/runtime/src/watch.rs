@@ -75,7 +75,7 @@ impl Watched {
         if let Some(auth) = &shared.auth
             && self.keys.have_changed()
         {
-            auth::reload_keys(auth, &self.keys);
+            auth::reload_keys(auth, &self.keys, &shared.sandbox.audit);
         }
         if let Some(tls) = &self.tls
             && self.certificate.have_changed()

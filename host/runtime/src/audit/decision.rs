@@ -6,7 +6,6 @@ use policy::audit::{Decision, Kind, Record, shorten};
 use policy::{Action, Allowed, Caller, Denied, Reason, Snapshot};
 
 use super::trail::is_only_counted;
-use super::writer::NEVER;
 use super::{Class, Trail};
 use crate::governance::Governance;
 
@@ -80,9 +79,10 @@ impl Asked<'_> {
     }
 
     fn tell(&self, class: Class, record: Record) {
-        let told = self.governance.audit().tell(class, record);
-        if let Some(trail) = self.trail {
-            trail.waits_for(told.unwrap_or(NEVER)); // so that the answer is refused
+        let audit = self.governance.audit();
+        match self.trail {
+            Some(trail) => trail.tell(audit, class, record),
+            None => drop(audit.tell(class, record)), // outside requests nothing waits; what is lost is counted
         }
     }
 }

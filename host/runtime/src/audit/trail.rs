@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use policy::audit::{Counts, Usage};
+use policy::audit::{Counts, Record, Usage};
 use policy::{Action, Meter};
 
-use super::Ticket;
+use super::writer::NEVER;
+use super::{Audit, Class, Ticket};
 
 /// Decisions of one request that get a record each; those beyond are counted. A guest that asks in a loop fills no disk.
 const RECORDS_MAX: u32 = 256;
@@ -44,11 +45,27 @@ impl Trail {
 
     /// Whether there may be one more record of a decision. Requests to other hosts always get one: quotas limit them.
     pub(super) fn has_room(&self, action: &Action<'_>) -> bool {
-        let has_room = matches!(action, Action::Http { .. }) || self.records.fetch_add(1, Ordering::Relaxed) < RECORDS_MAX;
+        matches!(action, Action::Http { .. }) || self.has_room_for_one()
+    }
+
+    fn has_room_for_one(&self) -> bool {
+        let has_room = self.records.fetch_add(1, Ordering::Relaxed) < RECORDS_MAX;
         if !has_room {
             self.more.fetch_add(1, Ordering::Relaxed);
         }
         has_room
+    }
+
+    /// Records a guard's verdict; those beyond are counted.
+    pub(crate) fn judged(&self, audit: &Audit, record: Record) {
+        if audit.takes(Class::Deny) && self.has_room_for_one() {
+            self.tell(audit, Class::Deny, record);
+        }
+    }
+
+    /// Records something of the request, which waits for it where its class is closed.
+    pub(super) fn tell(&self, audit: &Audit, class: Class, record: Record) {
+        self.waits_for(audit.tell(class, record).unwrap_or(NEVER)); // so that the answer is refused
     }
 
     /// Waits for this record, too, before anything leaves the server.

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use policy::audit::{Kind, Record};
 use policy::{Keys, Scope, Tenant};
+
+use crate::audit::Audit;
 
 /// The keys that are not revoked, as the file was at one moment.
 ///
@@ -36,4 +39,14 @@ impl KeyTable {
     pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&KnownKey> {
         self.0.get(digest)
     }
+}
+
+/// Records which keys count from now on, and which don't any more.
+pub(super) fn tell(before: &KeyTable, now: &KeyTable, audit: &Audit) {
+    let told = |action: &str, key: &KnownKey| {
+        let (action, tenant) = (Some(action.into()), Some(key.tenant.as_str().into()));
+        audit.note(Record { action, tenant, target: Some(key.caller.clone()), ..Record::new(Kind::Key) });
+    };
+    now.0.iter().filter(|(digest, _)| !before.0.contains_key(*digest)).for_each(|(_, key)| told("added", key));
+    before.0.iter().filter(|(digest, _)| !now.0.contains_key(*digest)).for_each(|(_, key)| told("ended", key));
 }

@@ -163,6 +163,13 @@ impl Keys {
         Ok(())
     }
 
+    /// Takes out the keys of a tenant, revoked ones too, and says how many there were.
+    pub fn forget(&mut self, tenant: &Tenant) -> u64 {
+        let before = self.0.len();
+        self.0.retain(|key| key.tenant != *tenant);
+        (before - self.0.len()) as u64
+    }
+
     fn parse(text: &str) -> Result<Keys, String> {
         let file: KeyFile = toml::from_str(text).map_err(|error| error.to_string())?;
         if file.schema != 1 {
