@@ -285,7 +285,7 @@ fn no_more_than_the_window_is_held_back() {
 fn a_block_stops_the_work_behind_the_answer() {
     let fake = Arc::new(FakeInference::scripted(["forbidden and more", "x", "y"]).behind_a_gate());
     let server = chatting(&fake, 10);
-    let mut wire = on_a_wire(&server, &question(true));
+    let wire = on_a_wire(&server, &question(true));
     fake.release(1);
     assert!(wire.read_to_end().contains("content_blocked"));
     fake.wait_for(|counts| counts.dropped == 1);
