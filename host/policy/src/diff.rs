@@ -298,21 +298,27 @@ mod tests {
                 "[http]\nprivate_networks = [\"10.0.0.0/8\"]\nredirects_max = 0",
                 &["+ grants  [http] private_networks \"10.0.0.0/8\"", "~ changes [http] redirects_max from 5 to 0 (narrower)"],
             ),
-            (
-                "[guard]\ninput = [\"a\"]\noutput = [\"a\"]\nexcept = [\"GET /a\"]",
-                "[guard]\ninput = [\"a\", \"b\"]\nhold_back_chars = 64\non_failure = \"pass\"",
-                &[
-                    "~ changes [guard] except from [\"GET /a\"] to [] (narrower)",
-                    "~ changes [guard] hold_back_chars from 256 to 64 (wider)",
-                    "~ changes [guard] input from [\"a\"] to [\"a\", \"b\"] (narrower)",
-                    "~ changes [guard] on_failure from \"block\" to \"pass\" (wider)",
-                    "~ changes [guard] output from [\"a\"] to [] (wider)",
-                ],
-            ),
         ];
         for (old, new, expected) in cases {
             assert_eq!(&changes(old, new), expected, "{old} to {new}");
         }
+    }
+
+    #[test]
+    fn guards_take_away() {
+        let told = changes(
+            "[guard]\ninput = [\"a\"]\noutput = [\"a\"]\nexcept = [\"GET /a\"]",
+            "[guard]\ninput = [\"a\", \"b\"]\noutput = [\"c\"]\nhold_back_chars = 64\non_failure = \"pass\"",
+        );
+        let expected = [
+            "~ changes [guard] except from [\"GET /a\"] to [] (narrower)",
+            "~ changes [guard] hold_back_chars from 256 to 64 (wider)",
+            "~ changes [guard] input from [\"a\"] to [\"a\", \"b\"] (narrower)",
+            "~ changes [guard] on_failure from \"block\" to \"pass\" (wider)",
+            "~ changes [guard] output from [\"a\"] to [\"c\"]",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(changes("[guard]\ninput = [\"a\"]", ""), ["~ changes [guard] input from [\"a\"] to [] (wider)"]);
     }
 
     #[test]
