@@ -145,7 +145,7 @@ mod tests {
         let lane = SlowLane::new(Duration::from_millis(10)).expect("threads");
         let ((say, times), (places, mut seen)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let clock = Arc::<Clock>::default();
-        lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), Arc::<Ledger>::default()), clock);
+        lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), vec![Arc::<Ledger>::default()]), clock);
         let mut is_slow = async |time: u64| {
             say.send(Duration::from_millis(time)).expect("it lives");
             seen.recv().await.expect("it lives")
