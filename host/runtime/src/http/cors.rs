@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Method, header};
+use ::http::{HeaderName, HeaderValue, Method, Request, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::config::CorsConfig;
@@ -25,4 +25,11 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     let layer = CorsLayer::new().allow_origin(origin).allow_methods(methods).expose_headers(exposed).max_age(REMEMBER);
     // Not `*`, which leaves `Authorization` out.
     Some(layer.allow_headers(AllowHeaders::mirror_request()))
+}
+
+/// Whether the layer is for a request. It would take any `OPTIONS` for a browser's question, and components may have a use for
+/// theirs.
+pub(super) fn concerns<B>(request: &Request<B>) -> bool {
+    let has = |name| request.headers().contains_key(name);
+    *request.method() != Method::OPTIONS || has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)
 }

@@ -42,45 +42,39 @@ pub(super) struct Entrance {
 #[derive(Debug, Clone, Copy)]
 struct Peer(IpAddr);
 
-/// An entrance, behind what answers browsers' questions where pages of other origins may read answers.
-pub(super) enum Threshold {
-    Open(Arc<Entrance>),
-    Cors(TowerToHyperService<Router>),
+/// An entrance, and before it what answers browsers' questions where pages of other origins may read answers.
+pub(super) struct Threshold {
+    entrance: Arc<Entrance>,
+    cors: Option<TowerToHyperService<Router>>,
 }
 
 impl Threshold {
     pub(super) fn new(shared: &Arc<Shared>, serves: Serves) -> Threshold {
         let host = TowerToHyperService::new(host::router(shared.clone()));
         let entrance = Arc::new(Entrance { shared: shared.clone(), serves, host });
-        match cors::layer(&shared.config.cors) {
-            None => Threshold::Open(entrance),
-            Some(layer) => {
-                let enter = async |State(entrance): State<Arc<Entrance>>, Extension(Peer(peer)), request| {
-                    entrance.answer(peer, request).await
-                };
-                let router = Router::new().fallback(enter).with_state(entrance).layer(layer);
-                Threshold::Cors(TowerToHyperService::new(router))
-            }
-        }
+        let cors = cors::layer(&shared.config.cors).map(|layer| {
+            let enter = async |State(entrance): State<Arc<Entrance>>, Extension(Peer(peer)), request| {
+                entrance.answer(peer, request).await
+            };
+            let router = Router::new().fallback(enter).with_state(entrance.clone()).layer(layer);
+            TowerToHyperService::new(router)
+        });
+        Threshold { entrance, cors }
     }
 
     /// Answers a request of this peer.
     pub(super) fn answer(&self, peer: IpAddr, mut request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
-        match self {
-            Threshold::Open(entrance) => {
-                let entrance = entrance.clone();
-                Box::pin(async move { entrance.answer(peer, request).await })
+        let Some(router) = self.cors.as_ref().filter(|_| cors::concerns(&request)) else {
+            let entrance = self.entrance.clone();
+            return Box::pin(async move { entrance.answer(peer, request).await });
+        };
+        request.extensions_mut().insert(Peer(peer));
+        let answer = router.call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => response,
             }
-            Threshold::Cors(router) => {
-                request.extensions_mut().insert(Peer(peer));
-                let answer = router.call(request);
-                Box::pin(async move {
-                    match answer.await {
-                        Ok(response) => response,
-                    }
-                })
-            }
-        }
+        })
     }
 }
 

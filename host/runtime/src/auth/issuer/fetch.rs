@@ -59,3 +59,59 @@ fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).max_redirects(0).proxy(None).tls_config(tls);
     config.build().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A host that answers each request with the text that `answer` makes of its own URL and the path.
+    fn host(answer: impl Fn(&str, &str) -> String + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let own = url.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let line = lines.next().unwrap_or_default();
+                lines.find(String::is_empty);
+                let text = answer(&own, line.split(' ').nth(1).unwrap_or_default());
+                (&stream).write_all(text.as_bytes()).ok(); // who asked may have had enough
+            }
+        });
+        url
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn keys_are_found_by_the_discovery_document() {
+        let url = host(|own, path| match path {
+            "/.well-known/openid-configuration" => ok(&format!("{{\"issuer\": \"{own}\", \"jwks_uri\": \"{own}/k\"}}")),
+            "/k" => ok("{\"keys\": []}"),
+            _ => ok("lost"),
+        });
+        assert_eq!(keys(&url).as_deref(), Ok(&b"{\"keys\": []}"[..]));
+    }
+
+    #[test]
+    fn an_issuer_that_is_another_or_leads_elsewhere_is_refused() {
+        let answers: [(fn(&str) -> String, &str); 6] = [
+            (|own| ok(&format!("{{\"issuer\": \"{own}/\", \"jwks_uri\": \"{own}\"}}")), "says that the issuer is"),
+            (|own| ok(&format!("{{\"issuer\": \"{own}\", \"jwks_uri\": \"http://id.example/k\"}}")), "neither https nor"),
+            (|own| ok(&format!("{{\"issuer\": \"{own}\", \"jwks_uri\": \"file:///etc/passwd\"}}")), "neither https nor"),
+            (|_| ok("not JSON"), "no discovery document"),
+            (|_| "HTTP/1.1 302 Found\r\nlocation: https://id.example/\r\ncontent-length: 0\r\n\r\n".into(), ""),
+            (|_| ok(&" ".repeat(2 << 20)), ""),
+        ];
+        for (answer, words) in answers {
+            let url = host(move |own, _| answer(own));
+            let error = keys(&url).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
