@@ -270,14 +270,6 @@ mod tests {
                 ],
             ),
             (
-                "[component]",
-                "[component]\nsigners = [\"ops\"]\nversion_min = \"1.0.0\"",
-                &[
-                    "~ changes [component] signers from [] to [\"ops\"] (narrower)",
-                    "~ changes [component] version_min from (none) to \"1.0.0\"",
-                ],
-            ),
-            (
                 "[http]",
                 "[http]\nprivate_networks = [\"10.0.0.0/8\"]\nredirects_max = 0",
                 &["+ grants  [http] private_networks \"10.0.0.0/8\"", "~ changes [http] redirects_max from 5 to 0 (narrower)"],
@@ -286,6 +278,19 @@ mod tests {
         for (old, new, expected) in cases {
             assert_eq!(&changes(old, new), expected, "{old} to {new}");
         }
+    }
+
+    #[test]
+    fn what_may_run_at_all_is_narrowed_and_not_granted() {
+        let pins = "[component]\nsigners = [\"ops\"]\nversion_min = \"1.0.0\"";
+        let expected = [
+            "~ changes [component] signers from [] to [\"ops\"] (narrower)",
+            "~ changes [component] version_min from (none) to \"1.0.0\"",
+        ];
+        assert_eq!(changes("", pins), expected);
+        let more = "[component]\nsigners = [\"ops\", \"lab\"]\nversion_min = \"1.0.0\"";
+        assert_eq!(changes(pins, more), ["~ changes [component] signers from [\"ops\"] to [\"ops\", \"lab\"]"]);
+        assert_eq!(changes(pins, "")[0], "~ changes [component] signers from [\"ops\"] to [] (wider)");
     }
 
     #[test]
