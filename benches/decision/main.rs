@@ -74,8 +74,7 @@ fn main() -> anyhow::Result<()> {
     let policy: Snapshot = Policies::read(folder.path())?.snapshot(&"c".parse()?, &wanted, &Nothing)?;
     let (ledger, caller) = (Arc::<Ledger>::default(), Caller::local());
     ledger.set(policy.quota(), u64::MAX, true);
-    let authority =
-        Authority { policy: &policy, ledger: &ledger, caller: &caller, now: None, witness: &Silent };
+    let authority = Authority { policy: &policy, ledger: &ledger, caller: &caller, now: None, witness: &Silent };
     let (allowed, denied) = (Url::parse("https://api.example.com/v1/x")?, Url::parse("https://evil.example.com/v1/x")?);
     let get = http::Method::GET;
     let mut out = std::io::stdout();

@@ -230,7 +230,12 @@ fn the_same_request_is_decided_in_the_same_way_however_it_is_sent() {
                 Some(reason) => {
                     let reply = denied_once(&server, (way, "http", reason), || send(&server, way, method, &url));
                     let told = error(way, &reply);
-                    assert_eq!((reply.status, told.as_deref()), (502, Some("denied")), "{way}: {method} {url}: {}", reply.text());
+                    assert_eq!(
+                        (reply.status, told.as_deref()),
+                        (502, Some("denied")),
+                        "{way}: {method} {url}: {}",
+                        reply.text()
+                    );
                     assert!(!reply.text().contains(reason) && !reply.text().contains("127."), "{}", reply.text());
                 }
             }

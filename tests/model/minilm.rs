@@ -238,6 +238,8 @@ async fn prompts_of_the_models_files_go_before_the_text() {
         let entry = entry.expect("lists");
         std::os::unix::fs::symlink(entry.path(), prompted.join(entry.file_name())).expect("links");
     }
+    // What follows is not the model that was recorded.
+    std::fs::remove_file(prompted.join(engine::RECORD)).expect("MiniLM was pulled");
     let config = prompted.join("config_sentence_transformers.json");
     std::fs::remove_file(&config).expect("MiniLM has this file");
     std::fs::write(&config, r#"{"prompts": {"query": "question: ", "passage": "answer: "}, "default_prompt_name": "passage"}"#)

@@ -82,7 +82,6 @@ fn sections(changes: &mut Vec<Change>, section: &str, old: &Map<String, Value>, 
             (Value::Array(before), Value::Array(after)) if !["component", "guard"].contains(&section) => {
                 list(changes, &name, before, after);
             }
-            (Value::Array(_), Value::Array(_)) if section == "guard" => value(changes, &name, before, after),
             (Value::Object(before), Value::Object(after)) if key == "values" => {
                 for (key, before, after) in both(before, after).filter(|(_, before, after)| before != after) {
                     value(changes, &format!("{name} {key}"), before, after);
@@ -286,14 +285,6 @@ mod tests {
                 ],
             ),
             (
-                "[component]",
-                "[component]\nsigners = [\"ops\"]\nversion_min = \"1.0.0\"",
-                &[
-                    "~ changes [component] signers from [] to [\"ops\"] (narrower)",
-                    "~ changes [component] version_min from (none) to \"1.0.0\"",
-                ],
-            ),
-            (
                 "[http]",
                 "[http]\nprivate_networks = [\"10.0.0.0/8\"]\nredirects_max = 0",
                 &["+ grants  [http] private_networks \"10.0.0.0/8\"", "~ changes [http] redirects_max from 5 to 0 (narrower)"],
@@ -319,6 +310,19 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(changes("[guard]\ninput = [\"a\"]", ""), ["~ changes [guard] input from [\"a\"] to [] (wider)"]);
+    }
+
+    #[test]
+    fn what_may_run_at_all_is_narrowed_and_not_granted() {
+        let pins = "[component]\nsigners = [\"ops\"]\nversion_min = \"1.0.0\"";
+        let expected = [
+            "~ changes [component] signers from [] to [\"ops\"] (narrower)",
+            "~ changes [component] version_min from (none) to \"1.0.0\"",
+        ];
+        assert_eq!(changes("", pins), expected);
+        let more = "[component]\nsigners = [\"ops\", \"lab\"]\nversion_min = \"1.0.0\"";
+        assert_eq!(changes(pins, more), ["~ changes [component] signers from [\"ops\"] to [\"ops\", \"lab\"]"]);
+        assert_eq!(changes(pins, "")[0], "~ changes [component] signers from [\"ops\"] to [] (wider)");
     }
 
     #[test]

@@ -11,9 +11,9 @@ use cedar_policy::{
 use super::source::SCHEMA;
 use super::target::{TYPES, entity, resource, text};
 use super::{Rule, RuleId};
+use crate::ComponentName;
 use crate::action::Action;
 use crate::authority::Authority;
-use crate::ComponentName;
 
 /// What has to be left of the stack for rules to be evaluated, and what they get elsewhere where that is not left, in bytes.
 ///

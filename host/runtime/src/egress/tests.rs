@@ -217,13 +217,7 @@ struct Held {
 impl Rights for Held {
     fn authority(&self) -> Authority<'_> {
         static CALLER: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::local);
-        Authority {
-            policy: &self.policy,
-            ledger: &self.ledger,
-            caller: &CALLER,
-            now: None,
-            witness: &self.told,
-        }
+        Authority { policy: &self.policy, ledger: &self.ledger, caller: &CALLER, now: None, witness: &self.told }
     }
 }
 
