@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn an_issuer_that_is_another_or_leads_elsewhere_is_refused() {
-        let answers: [(fn(&str) -> String, &str); 6] = [
+        type Answer = fn(&str) -> String;
+        let answers: [(Answer, &str); 6] = [
             (|own| ok(&format!("{{\"issuer\": \"{own}/\", \"jwks_uri\": \"{own}\"}}")), "says that the issuer is"),
             (|own| ok(&format!("{{\"issuer\": \"{own}\", \"jwks_uri\": \"http://id.example/k\"}}")), "neither https nor"),
             (|own| ok(&format!("{{\"issuer\": \"{own}\", \"jwks_uri\": \"file:///etc/passwd\"}}")), "neither https nor"),
