@@ -89,3 +89,26 @@ impl Trail {
         Usage { counts, ..self.meter.usage() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_asks_in_a_loop_fills_no_disk() {
+        let (trail, url) = (Trail::default(), "https://a.example/".parse().expect("a URL"));
+        let told = |action: &Action<'_>| (0..300).filter(|_| trail.has_room(action)).count();
+        assert_eq!((told(&Action::Embed("m")), told(&Action::Write("/x"))), (256, 0));
+        assert_eq!(told(&Action::Http { method: &::http::Method::GET, url: &url }), 300);
+        assert_eq!(trail.usage().counts.more, 44 + 300);
+    }
+
+    #[test]
+    fn what_is_frequent_is_counted() {
+        let trail = Trail::default();
+        for action in [Action::Read("/x"), Action::Config("k"), Action::Log, Action::Log, Action::Secret("s")] {
+            trail.count(&action);
+        }
+        assert_eq!(trail.usage().counts, Counts { reads: 1, settings: 1, lines: 2, more: 0 });
+    }
+}
