@@ -7,7 +7,7 @@ mod output;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::{FakeInference, Reply, Setup, TestServer};
+use tests::{FakeInference, Reply, Setup, TestServer, eventually};
 
 /// Both ways guarded, with little held back.
 const BOTH: &str = "schema = 1\n[guard]\ninput = [\"guard\"]\noutput = [\"guard\"]\nhold_back_chars = 16\n";
@@ -163,4 +163,21 @@ fn a_component_that_is_not_what_it_says_does_not_load() {
     assert!(server.failure("silent").contains("add to component.toml\n\n[guard]"), "{}", server.failure("silent"));
     assert!(server.failure("boasting").contains("does not export `tessera:guard/guard`"), "{}", server.failure("boasting"));
     assert!(server.failure("guard").contains("nobody guards a guard"), "{}", server.failure("guard"));
+}
+
+#[test]
+fn a_policy_that_names_a_guard_counts_while_the_server_runs() {
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest("echo").guest("guard");
+    let files = ["echo", "guard"].map(|name| setup.config.policies.join(format!("{name}.toml")));
+    let server = setup.start();
+    let status = || server.post("/c/echo/echo", &json!({"a": "forbidden"})).status;
+    assert_eq!(status(), 200);
+    std::fs::write(&files[0], "schema = 1\n[guard]\ninput = [\"guard\"]\n").expect("writes");
+    eventually(|| (status() == 400).then_some(()));
+    // A guard keeps the policy that it had where its new one would have it guarded.
+    std::fs::write(&files[1], "schema = 1\n[quota]\nrequests_per_min_max = 0\n[guard]\ninput = [\"guard\"]\n").expect("writes");
+    std::fs::write(&files[0], "schema = 1\n").expect("writes");
+    eventually(|| (status() == 200).then_some(()));
+    std::fs::write(&files[0], "schema = 1\n[guard]\ninput = [\"guard\"]\n").expect("writes");
+    eventually(|| (status() == 400).then_some(()));
 }
