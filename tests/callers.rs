@@ -66,8 +66,7 @@ fn add(file: &Path, new: NewKey, made: u64) -> TestKey {
 impl Guarded {
     /// With the guests `echo` and `probe`.
     fn new() -> Guarded {
-        let setup =
-            Setup::new(Arc::new(FakeInference::default())).own_data().configure(|config| config.auth.mode = AuthMode::Required);
+        let setup = Setup::new(Arc::new(FakeInference::default())).configure(|config| config.auth.mode = AuthMode::Required);
         let routes = |manifest: String| manifest.replace("routes = []", "routes = [\"GET /hello\", \"GET /headers\"]");
         let setup = setup.guest_as("echo", "echo", routes).policy("echo", ECHO).guest("probe").policy("probe", PROBE);
         let keys = setup.config.keys_file();

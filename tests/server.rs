@@ -1,7 +1,9 @@
 //! A whole server in this process, with components and policies of the test's choice.
 
+use std::fs::Permissions;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -58,9 +60,14 @@ fn data(folder: &Path) -> PathBuf {
     for folder in [&data, &compiled] {
         std::fs::create_dir_all(folder).expect("a folder");
     }
+    std::fs::write(data.join("compiled.key"), COMPILED_KEY).expect("writes");
+    std::fs::set_permissions(data.join("compiled.key"), Permissions::from_mode(0o600)).expect("is the owner's");
     std::os::unix::fs::symlink(compiled, data.join("compiled")).expect("a link");
     data
 }
+
+/// What authenticates compiled code: the same for all, or none would take another's.
+const COMPILED_KEY: [u8; 32] = *b"the key of all servers in tests.";
 
 impl Setup {
     /// Nothing yet but an engine and the bundled `default.toml`.
@@ -132,16 +139,6 @@ impl Setup {
     /// Writes a policy file.
     pub fn policy(self, name: &str, text: &str) -> Setup {
         std::fs::write(self.config.policies.join(format!("{name}.toml")), text).expect("writes");
-        self
-    }
-
-    /// Gives the server data of its own; what is compiled stays shared by all tests.
-    pub fn own_data(mut self) -> Setup {
-        let (shared, own) = (self.config.data.join("compiled"), self.folder.path().join("data"));
-        std::fs::create_dir_all(&shared).expect("a folder");
-        std::fs::create_dir_all(&own).expect("a folder");
-        std::os::unix::fs::symlink(shared, own.join("compiled")).expect("a link");
-        self.config.data = own;
         self
     }
 

@@ -154,6 +154,7 @@ pub(super) static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| vec![
     row("tessera:generate/generate-poll@0.1",
         &["[method]generation.model", "[method]generation.next", "[method]generation.subscribe", "[method]generation.cancel"],
         Kind::Needs(START)),
+    row("tessera:guard/guard@0.1", &["check"], Kind::Given),
     row("tessera:handler/handler@0.1", &["handle"], Kind::Given),
     row("tessera:http/client@0.1", &["send"],
         power("outbound", request("POST /http", r#"{"url": "http://UPSTREAM/ok"}"#, "denied"), "\"body\":\"ok\"", [
