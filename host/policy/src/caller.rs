@@ -71,7 +71,7 @@ impl Caller {
         Caller { bounds: None, ..self.clone() }
     }
 
-    /// Its id, for logs and rules: `local`, `public`, `key:ID` or `oidc:HOST#SUBJECT`.
+    /// Its id, for logs and rules: `local`, `public`, `key:ID` or `oidc:ISSUER#SUBJECT`, the issuer without its scheme.
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -9,6 +9,7 @@ mod keys;
 mod tenants;
 mod verified;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +25,6 @@ use self::verified::VerifiedTokens;
 use crate::audit::Audit;
 use crate::config::ServerConfig;
 use crate::telemetry::Metrics;
-use crate::watch::WatchedFiles;
 
 pub(crate) use self::credential::strip;
 
@@ -137,19 +137,21 @@ fn takes(route: &Route, method: &Method, path: &str) -> bool {
 }
 
 /// Takes the keys as the file says them now. One that is malformed changes nothing: the operator is told, and what held before
-/// still holds.
-pub(crate) fn reload_keys(auth: &Auth, files: &WatchedFiles, audit: &Audit) {
-    for file in files.paths() {
-        match Keys::read(file) {
-            Ok(keys) => {
-                tracing::info!(keys = keys.iter().count(), "the keys have changed");
-                let keys = Arc::new(KeyTable::new(&keys));
-                let before = auth.keys.swap(keys.clone());
-                keys::tell(&before, &keys, audit);
-            }
-            Err(error) => tracing::error!("the keys are not taken, the ones before still hold: {error}"),
+/// still holds. False where it can't be read, which may be otherwise soon.
+pub(crate) fn reload_keys(auth: &Auth, file: &Path, audit: &Audit) -> bool {
+    match Keys::read(file) {
+        Ok(keys) => {
+            tracing::info!(keys = keys.iter().count(), "the keys have changed");
+            let keys = Arc::new(KeyTable::new(&keys));
+            let before = auth.keys.swap(keys.clone());
+            keys::tell(&before, &keys, audit);
+        }
+        Err(error) => {
+            tracing::error!("the keys are not taken, the ones before still hold: {error}");
+            return !matches!(error, KeyError::File { .. });
         }
     }
+    true
 }
 
 /// Seconds since 1970.

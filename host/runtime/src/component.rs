@@ -8,6 +8,7 @@ pub(crate) mod record;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use files::{ComponentFiles, Identity};
 use policy::audit::{Kind, Record, shorten};
@@ -217,12 +218,19 @@ pub(crate) struct Component {
     pub(crate) instances: Instances,
     /// Whether its host calls block the thread that they are made on.
     pub(crate) is_blocking: bool,
+    /// Whether the policies don't let it run any more.
+    is_stopped: AtomicBool,
 }
 
 impl Component {
     /// Its name.
     pub(crate) fn name(&self) -> &ComponentName {
         &self.manifest.name
+    }
+
+    /// Whether the policies don't let it run any more: it takes no requests.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
     }
 
     /// Routes that it wants; none where it serves no HTTP.
@@ -260,7 +268,18 @@ impl Component {
         let governance = Arc::new(Governance::new(policy, digest.clone(), sandbox));
         note(sandbox, &manifest, &identity, &admitted)?;
         let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
-        Ok(Component { manifest, identity, digest, signer, governance, sandbox, exports, instances, is_blocking })
+        Ok(Component {
+            manifest,
+            identity,
+            digest,
+            signer,
+            governance,
+            sandbox,
+            exports,
+            instances,
+            is_blocking,
+            is_stopped: AtomicBool::new(false),
+        })
     }
 }
 
@@ -290,10 +309,12 @@ impl Component {
         // A key that is trusted no more counts at once, whatever else is wrong with its policy.
         let held = policy.as_ref().unwrap_or(&before.policy);
         if let Err(error) = self.admit(policies, held) {
+            self.is_stopped.store(true, Ordering::Release);
             self.governance.replace(policies.nothing(self.name(), facts));
             self.instances.keep_only(&self.governance.rights());
             return Err(error);
         }
+        self.is_stopped.store(false, Ordering::Release);
         let policy = policy?;
         check_guard(&self.exports, &self.manifest, &policy)?;
         if !self.governance.rights().policy.is_same(&policy) {

@@ -111,6 +111,10 @@ fn reload(shared: &Shared) {
 }
 
 fn read(folder: &Path) -> Result<Policies, String> {
+    if !folder.is_dir() {
+        // A folder that is away for a moment would take guards and required signatures away.
+        return Err(format!("the folder {} is not there", folder.display()));
+    }
     Policies::read(folder).map_err(|error| error.to_string())
 }
 

@@ -32,6 +32,11 @@ impl WatchedFiles {
         self.0.iter().map(|(file, _)| file.as_path())
     }
 
+    /// They count as changed at the next look.
+    pub(crate) fn forget(&mut self) {
+        self.0.iter_mut().for_each(|(_, stamp)| *stamp = Some(Default::default()));
+    }
+
     /// Whether one has changed since this was asked before.
     pub(crate) fn have_changed(&mut self) -> bool {
         let changed = self.0.iter_mut().filter_map(|(file, before)| {
@@ -75,7 +80,10 @@ impl Watched {
         if let Some(auth) = &shared.auth
             && self.keys.have_changed()
         {
-            auth::reload_keys(auth, &self.keys, &shared.sandbox.audit);
+            let taken: Vec<bool> = self.keys.paths().map(|file| auth::reload_keys(auth, file, &shared.sandbox.audit)).collect();
+            if taken.contains(&false) {
+                self.keys.forget();
+            }
         }
         if let Some(tls) = &self.tls
             && self.certificate.have_changed()

@@ -76,7 +76,9 @@ fn sign(component: &Path, file: &Path, out: &mut dyn Write) -> anyhow::Result<()
     let signature = key.sign(name, &statement);
     let draft = component.join(".component.sig.draft");
     let writing = || format!("{} can't be written", target.display());
-    std::fs::write(&draft, signature.to_text()).and_then(|()| std::fs::rename(&draft, &target)).with_context(writing)?;
+    drop(std::fs::remove_file(&draft)); // of a signing that was broken off, or a link that leads elsewhere
+    let made = std::fs::File::create_new(&draft).and_then(|mut file| file.write_all(signature.to_text().as_bytes()));
+    made.and_then(|()| std::fs::rename(&draft, &target)).with_context(writing)?;
     writeln!(out, "{} {version}, {code}: signed by `{name}`, in {}", manifest.name, target.display())?;
     Ok(())
 }

@@ -127,7 +127,10 @@ fn attempt(log: &dyn Files, checks: &Checks) -> io::Result<(bool, Report)> {
     }
     for name in &chosen {
         let bytes = log.read(name)?.unwrap_or_default();
-        reader.file(name, &bytes, chosen.last() == Some(name));
+        reader.file(name, &bytes, *name == CURRENT);
+    }
+    for name in checks.only.iter().filter(|name| !names.contains(name)) {
+        reader.offend(name, 0, "it is no file of a log, by its name: it was not read".into());
     }
     let has_end = chosen.last().is_some_and(|name| *name == CURRENT) || checks.only.is_empty();
     if has_end {
@@ -168,7 +171,7 @@ impl Reader {
         }
     }
 
-    fn file(&mut self, name: &str, bytes: &[u8], is_last: bool) {
+    fn file(&mut self, name: &str, bytes: &[u8], is_written: bool) {
         self.report.files += 1;
         let (whole, rest) = lines(bytes);
         let mut count = 0;
@@ -176,7 +179,7 @@ impl Reader {
             count += 1;
             match Entry::parse(line) {
                 Ok(entry) => self.entry(name, count, line, &entry),
-                Err(_) if is_last && is_torn(&bytes[start..]) => return self.torn(name, &bytes[start..]),
+                Err(_) if is_written && is_torn(&bytes[start..]) => return self.torn(name, &bytes[start..]),
                 Err(error) => {
                     self.offend(name, count, error.to_string());
                     // What comes next can be held against nothing.
@@ -186,12 +189,14 @@ impl Reader {
         }
         match rest {
             [] => {}
-            rest if is_last => self.torn(name, rest),
+            rest if is_written => self.torn(name, rest),
             _ => self.offend(name, count + 1, "the file does not end with a whole record".into()),
         }
         let named = rotated(&[name.to_owned()]).first().map(|(number, _)| *number);
         if count == 0 && named.is_some() {
             self.offend(name, 0, "the file has no records".into());
+        } else if named.is_some() && self.checkpoint.is_none_or(|(_, number)| number != self.last) {
+            self.offend(name, count, "a full file ends with a checkpoint, and this one does not".into());
         }
     }
 

@@ -59,7 +59,7 @@ pub struct KeySet(Vec<Jwk>);
 /// What a good token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// Who came with it, by an id that is unique among all callers: `oidc:HOST#SUBJECT`.
+    /// Who came with it, by an id that is unique among all callers: `oidc:ISSUER#SUBJECT`.
     pub caller: String,
     /// For whom.
     pub tenant: Tenant,
@@ -246,18 +246,23 @@ fn lifetime(claims: &Map<String, Value>, now: SystemTime) -> Result<SystemTime, 
     until.ok_or(TokenError::Refused("its `exp` is beyond all calendars"))
 }
 
-/// The id of a caller. What could be taken for something else, or forge a line of a log, is written as in URLs.
+/// The id of a caller: its issuer without the scheme, and its subject. What could be taken for something else, or forge a line of a
+/// log, is written as in URLs.
 fn caller_id(issuer: &str, subject: &str) -> String {
+    let issuer = issuer.split_once("://").map_or(issuer, |(_, issuer)| issuer).trim_end_matches('/');
+    format!("oidc:{}#{}", plain(issuer, b"-._~:/[]"), plain(subject, b"-._~@|:+"))
+}
+
+fn plain(text: &str, allowed: &[u8]) -> String {
     use std::fmt::Write as _;
-    let host = url::Url::parse(issuer).ok().and_then(|url| url.host_str().map(String::from)).unwrap_or_default();
-    let mut id = format!("oidc:{host}#");
-    for byte in subject.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~@|:+".contains(&byte) {
-            true => id.push(char::from(byte)),
-            false => write!(id, "%{byte:02X}").expect("a string takes all that is written"),
+    let mut plain = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || allowed.contains(&byte) {
+            true => plain.push(char::from(byte)),
+            false => write!(plain, "%{byte:02X}").expect("a string takes all that is written"),
         }
     }
-    id
+    plain
 }
 
 #[cfg(test)]

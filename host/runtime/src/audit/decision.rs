@@ -56,6 +56,8 @@ impl Asked<'_> {
 
     fn may_tell(&self, class: Class, action: &Action<'_>) -> bool {
         let has_room = || match self.trail {
+            // What is denied costs no quota, so that nothing else bounds it.
+            Some(trail) if class == Class::Deny => trail.has_room_for_one(),
             Some(trail) => trail.has_room(action),
             None => self.governance.may_record(),
         };

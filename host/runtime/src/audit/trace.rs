@@ -94,7 +94,7 @@ impl Trace {
     /// Where that fails the answer is 503.
     pub(crate) async fn end(mut self, response: Response<Body>) -> Response<Body> {
         let is_told = !(self.is_watched && response.status().is_success());
-        let record = self.record.take().filter(|_| is_told).map(|record| self.complete(record, response.status()));
+        let record = self.record.take().filter(|_| is_told).map(|record| self.complete(record, Some(response.status())));
         let template = record.as_ref().map(|record| Record { kind: Kind::End, ..record.clone() });
         let told = record.map_or(Ok(0), |record| self.audit.tell(Class::Access, record));
         let before = self.call.get().map_or(0, |call| call.trail.ticket());
@@ -117,8 +117,9 @@ impl Trace {
         }
     }
 
-    fn complete(&self, record: Record, status: StatusCode) -> Record {
-        let is_refused = self.call.get().is_none() && (status.is_client_error() || status.is_server_error());
+    fn complete(&self, record: Record, status: Option<StatusCode>) -> Record {
+        let is_error = status.is_some_and(|status| status.is_client_error() || status.is_server_error());
+        let is_refused = self.call.get().is_none() && is_error;
         let asked = self.asked.get();
         let of_component = asked.map(|governance| governance.record(Kind::Request));
         let (component, digest) = of_component.map_or((None, None), |known| (known.component, known.digest));
@@ -130,7 +131,7 @@ impl Trace {
             digest,
             policy: asked.map(|governance| governance.rights().policy.hash().clone()),
             decision: Some(if is_refused { Decision::Deny } else { Decision::Allow }),
-            status: Some(status.as_u16()),
+            status: status.map(|status| status.as_u16()),
             args: self.arguments.get().cloned(),
             usage: Some(self.usage()),
             ..record
@@ -143,6 +144,16 @@ impl Trace {
             .get()
             .map(|call| Usage { cpu_ns: call.cpu_ns.load(std::sync::atomic::Ordering::Relaxed), ..call.trail.usage() });
         Usage { took_us: microseconds(self.start.elapsed()), ..used.unwrap_or_default() }
+    }
+}
+
+impl Drop for Trace {
+    /// A request whose client left before it was answered has been, all the same.
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take().filter(|_| !self.is_watched) {
+            let reason = Some("the client left before an answer".into());
+            drop(self.audit.tell(Class::Access, Record { reason, ..self.complete(record, None) })); // nobody waits for it
+        }
     }
 }
 

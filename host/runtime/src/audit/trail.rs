@@ -43,12 +43,12 @@ impl Trail {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether there may be one more record of a decision. Requests to other hosts always get one: quotas limit them.
+    /// Whether there may be one more record of a decision. Requests that are sent to other hosts always get one: quotas limit them.
     pub(super) fn has_room(&self, action: &Action<'_>) -> bool {
         matches!(action, Action::Http { .. }) || self.has_room_for_one()
     }
 
-    fn has_room_for_one(&self) -> bool {
+    pub(super) fn has_room_for_one(&self) -> bool {
         let has_room = self.records.fetch_add(1, Ordering::Relaxed) < RECORDS_MAX;
         if !has_room {
             self.more.fetch_add(1, Ordering::Relaxed);

@@ -25,6 +25,9 @@ const UNSIGNED_MAX: u64 = 1000;
 /// How long a disk that failed is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a record is waited for: a disk may hang instead of failing.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// A place in the order of records: what comes before it is durable when it is.
 pub(crate) type Ticket = u64;
 
@@ -144,8 +147,11 @@ impl Writer {
             return Err(Unavailable);
         }
         let mut progress = self.progress.clone();
-        let reached = progress.wait_for(|progress| progress.durable >= ticket || progress.failed >= ticket).await;
-        if reached.is_ok_and(|progress| progress.durable >= ticket) { Ok(()) } else { Err(Unavailable) }
+        let reached = progress.wait_for(|progress| progress.durable >= ticket || progress.failed >= ticket);
+        match tokio::time::timeout(WAIT_MAX, reached).await {
+            Ok(Ok(progress)) if progress.durable >= ticket => Ok(()),
+            _ => Err(Unavailable),
+        }
     }
 
     /// Writes and signs everything, and ends the thread. Later records are lost.

@@ -16,6 +16,7 @@ use crate::audit::Audit;
 pub(super) struct KeyTable(HashMap<[u8; 32], KnownKey>);
 
 /// What a key stands for.
+#[derive(PartialEq, Eq)]
 pub(super) struct KnownKey {
     /// The id of the caller: `key:ID`.
     pub(super) caller: Arc<str>,
@@ -47,6 +48,8 @@ pub(super) fn tell(before: &KeyTable, now: &KeyTable, audit: &Audit) {
         let (action, tenant) = (Some(action.into()), Some(key.tenant.as_str().into()));
         audit.note(Record { action, tenant, target: Some(key.caller.clone()), ..Record::new(Kind::Key) });
     };
+    let is_changed = |(digest, key): &(&[u8; 32], &KnownKey)| before.0.get(*digest).is_some_and(|known| known != *key);
+    now.0.iter().filter(is_changed).for_each(|(_, key)| told("changed", key));
     now.0.iter().filter(|(digest, _)| !before.0.contains_key(*digest)).for_each(|(_, key)| told("added", key));
     before.0.iter().filter(|(digest, _)| !now.0.contains_key(*digest)).for_each(|(_, key)| told("ended", key));
 }

@@ -79,6 +79,8 @@ impl Document {
             (Kind::Encoded | Kind::Events, _) => None,
             (_, Some(values)) => Some(Document::Json(values)),
             (Kind::Form, None) => Some(Document::Form(form_urlencoded::parse(text.as_bytes()).into_owned().collect())),
+            // JSON that is refused here may be taken elsewhere, with its escapes read.
+            (Kind::Text, None) if text.trim_start().starts_with(['{', '[']) && text.contains('\\') => None,
             (Kind::Text, None) if !text.contains('\0') => Some(Document::Text(text.into())),
             _ => None,
         }
@@ -242,6 +244,7 @@ mod tests {
             assert_eq!(Document::read(kind, body.as_bytes()), None, "{kind:?} {body}");
         }
         assert_eq!(Document::read(Kind::Text, b"\xff"), None);
+        assert_eq!(Document::read(Kind::Text, br#" {"a": "\u0066orbidden", "b": "\ud800"}"#), None, "JSON to others");
     }
 
     #[test]

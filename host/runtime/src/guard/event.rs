@@ -172,11 +172,12 @@ impl Events {
                 out.push_back(frame.write(self.is_sse, Some(LAST)));
                 Ok(())
             }
-            Some((text, Err(_))) if !text.is_empty() => {
+            // A number or a truth value is a part of what is written, too.
+            Some((text, _)) if !text.is_empty() => {
                 self.known(watch, &mut pieces).await?;
                 self.text(watch, String::new(), Carrier { frame, data: None }, text, out).await
             }
-            // A number, a truth value, nothing.
+            // Nothing.
             data => {
                 self.known(watch, &mut pieces).await?;
                 out.push_back(frame.write(self.is_sse, data.map(|(data, _)| data)));

@@ -52,12 +52,18 @@ pub(super) fn replace(values: &mut [Value], texts: &mut impl Iterator<Item = Str
     }
 }
 
+/// Where the usual interfaces have tokens with their probabilities.
+const LOGPROBS: [&str; 3] = ["completion_probabilities", "logprobs", "top_logprobs"];
+
 /// Takes the tokens of what a model wrote out of an answer: they would tell the text, piece by piece, that guards take away.
 pub(super) fn without_logprobs(value: &mut Value) {
-    for choice in value.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(logprobs) = choice.get_mut("logprobs") {
-            *logprobs = Value::Null;
-        }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_logprobs),
+        Value::Object(entries) => entries.iter_mut().for_each(|(key, value)| match LOGPROBS.contains(&key.as_str()) {
+            true => *value = Value::Null,
+            false => without_logprobs(value),
+        }),
+        _ => {}
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn ended(event: &Value) -> Vec<String> {
         return vec![String::new()];
     }
     let choices = event.get("choices").and_then(Value::as_array).into_iter().flatten().enumerate();
-    let is_finished = |choice: &Value| choice.get("finish_reason").is_some_and(|reason| !reason.is_null());
+    let is_finished = |choice: &Value| choice.get("finish_reason").is_some_and(|reason| !reason.is_null() && reason != "");
     choices.filter(|(_, choice)| is_finished(choice)).map(|(at, choice)| format!("choices.{}.", identity(choice, at))).collect()
 }
 

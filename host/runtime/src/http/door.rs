@@ -27,6 +27,9 @@ use crate::config::ServerConfig;
 /// Headers of one request, together; hyper answers 431 beyond.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
+/// How often a client of HTTP/2 has to show that it is there still, and the time that it has for that.
+const PING: Duration = Duration::from_secs(20);
+
 /// An address that is listened to.
 pub(super) struct Door {
     pub(super) listener: TcpListener,
@@ -125,7 +128,12 @@ fn protocol(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(config.header_ms_max))
         .max_buf_size(HEADER_BYTES_MAX);
-    http.http2().timer(TokioTimer::new()).max_header_list_size(64 << 10).max_concurrent_streams(128);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(64 << 10)
+        .max_concurrent_streams(128)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
     http
 }
 

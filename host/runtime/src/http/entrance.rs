@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method, Request, Response};
+use ::http::uri::Authority;
+use ::http::{HeaderMap, Method, Request, Response, header};
 use axum::body::Body;
 use axum::extract::State;
 use axum::{Extension, Router};
@@ -90,6 +91,9 @@ impl Entrance {
     }
 
     async fn let_in(&self, client: IpAddr, mut request: Request<Body>, trace: &Trace) -> Response<Body> {
+        if self.shared.auth.is_none() && !is_to_this_machine(&request) {
+            return refuse(request, error::other_host());
+        }
         let caller = match self.caller(request.method(), request.uri().path(), request.headers()).await {
             Ok(caller) => caller,
             Err(refusal) => return self.turn_away(request, refusal),
@@ -135,7 +139,35 @@ impl Entrance {
     }
 }
 
+/// Whether a request says that it is for this machine, by an address or as `localhost`. A web page whose name has been turned to an
+/// address of this machine says its own name, and has no business here where nobody has to say who they are.
+fn is_to_this_machine(request: &Request<Body>) -> bool {
+    let header = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let Some(authority) = request.uri().authority().map(Authority::as_str).or(header) else { return true };
+    let host = authority.parse::<Authority>().map_or(String::new(), |authority| authority.host().to_ascii_lowercase());
+    let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    is_address || host == "localhost" || host.ends_with(".localhost")
+}
+
 fn refuse(request: Request<Body>, response: Response<Body>) -> Response<Body> {
     drop(request::lingering(request));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_another_hosts_name_is_not_to_this_machine() {
+        let of = |host: &str| Request::builder().header("host", host).body(Body::empty()).expect("a request");
+        for host in ["127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "localhost", "LocalHost:80", "x.localhost", "10.0.0.1"] {
+            assert!(is_to_this_machine(&of(host)), "{host}");
+        }
+        for host in ["rebound.example", "rebound.example:8080", "localhost.example", "127.0.0.1.example", "", "a b"] {
+            assert!(!is_to_this_machine(&of(host)), "{host}");
+        }
+        let absolute = Request::builder().uri("http://rebound.example/").header("host", "localhost").body(Body::empty());
+        assert!(!is_to_this_machine(&absolute.expect("a request")));
+    }
 }

@@ -94,6 +94,13 @@ pub(crate) fn over_quota(overdrawn: Overdrawn) -> Response<Body> {
     response
 }
 
+/// A request for another host's name, where nobody has to say who they are.
+pub(crate) fn other_host() -> Response<Body> {
+    let message = "Without [auth] this server answers to localhost and to addresses only: call it so, have your proxy send such a \
+                   Host header, or set [auth] mode = \"required\" in tessera.toml.";
+    response(StatusCode::MISDIRECTED_REQUEST, "other_host", message)
+}
+
 /// A path that is nobody's.
 pub(crate) fn nothing_here() -> Response<Body> {
     response(StatusCode::NOT_FOUND, "unknown_route", "Nothing is served at this path here.")

@@ -48,6 +48,7 @@ pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<B
     let request = lingering(request);
     let found = shared.registry.load().find(request.method(), request.uri().path());
     match found {
+        Found::Component { component, .. } if component.is_stopped() => error::nothing_here(),
         Found::Component { component, path_start } => {
             trace.asks_for(&component.governance);
             let errand = Errand { shared, component: &component, visitor, path_start, trace };

@@ -32,7 +32,10 @@ const BETWEEN: Duration = Duration::from_millis(100);
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (folder, only) = match args.files.first() {
         None => (args.place.folder()?, Vec::new()),
-        Some(first) => (Folder::new(first.parent().unwrap_or(Path::new("."))), names(&args.files)?),
+        Some(first) => {
+            let folder = first.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            (Folder::new(folder), names(&args.files)?)
+        }
     };
     let public_key = args.public_key.as_deref().map(read_key).transpose()?;
     let checks = Checks { public_key, head_min: args.head, only };

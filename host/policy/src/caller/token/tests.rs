@@ -81,6 +81,14 @@ fn verify(issuer: &Issuer, token: &str) -> Result<VerifiedToken, TokenError> {
 }
 
 #[test]
+fn subjects_of_two_issuers_on_one_host_are_two_callers() {
+    let ids = ["https://id.example/realms/a", "https://id.example/realms/b/", "https://id.example:8443"]
+        .map(|issuer| caller_id(issuer, "x"));
+    assert_eq!(ids, ["oidc:id.example/realms/a#x", "oidc:id.example/realms/b#x", "oidc:id.example:8443#x"]);
+    assert_eq!(caller_id("https://id.example/#y", "x"), "oidc:id.example/%23y#x");
+}
+
+#[test]
 fn a_good_token_says_who_comes_for_whom_and_until_when() {
     let issuer = Issuer::new();
     let expected = VerifiedToken {
