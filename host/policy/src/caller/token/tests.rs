@@ -92,7 +92,7 @@ fn subjects_of_two_issuers_on_one_host_are_two_callers() {
 fn a_good_token_says_who_comes_for_whom_and_until_when() {
     let issuer = Issuer::new();
     let expected = VerifiedToken {
-        caller: "oidc:id.example#user%201".into(),
+        caller: "oidc:id.example/realm#user%201".into(),
         tenant: "acme".parse().expect("a name"),
         scope: Scope::everything(),
         expires: at(NOW + 120),
