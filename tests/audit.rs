@@ -207,6 +207,24 @@ fn a_streamed_answer_has_a_second_record_when_it_ends() {
 }
 
 #[test]
+fn a_request_whose_client_leaves_before_its_answer_is_recorded_all_the_same() {
+    let setup = Setup::new(FakeInference::gated()).guest("probe").policy("probe", PROBE);
+    let (server, folder) = start(setup.configure(|config| config.audit = CLOSED));
+    let body = r#"{"text": "abc", "model": "fake"}"#;
+    let length = format!("content-length: {}", body.len());
+    let headers = ["content-type: application/json", "x-request-id: gone", &length];
+    let mut wire = Wire::request(server.address, "POST /c/probe/embed", &headers);
+    wire.send(body.as_bytes());
+    let kinds = || of_request(&folder, "gone").iter().map(|entry| entry.record.kind).collect::<Vec<_>>();
+    eventually(|| (kinds() == [Kind::Decision]).then_some(()));
+    drop(wire);
+    eventually(|| (kinds() == [Kind::Decision, Kind::Request]).then_some(()));
+    let request = of_request(&folder, "gone").pop().expect("a request").record;
+    assert_eq!((text(&request.reason), request.status), ("the client left before an answer", None));
+    assert_eq!(text(&request.component), "probe");
+}
+
+#[test]
 fn what_happens_to_the_server_is_recorded_and_its_end_is_signed() {
     let setup = probe().guest_as("broken", "echo", |manifest| manifest + "capabilities = [\"fly\"]\n");
     let (config, file) = (setup.config.clone(), setup.config.policies.join("probe.toml"));

@@ -327,6 +327,29 @@ fn some_files_alone_can_be_verified() {
 }
 
 #[test]
+fn a_full_file_that_was_cut_is_told_when_it_is_verified_alone() {
+    let whole = sample();
+    let full: Vec<String> = super::files(&whole).expect("names").into_iter().filter(|name| name != CURRENT).collect();
+    assert!(!full.is_empty());
+    for name in full {
+        let bytes = whole.files()[&name].clone();
+        let last = lines(&bytes).0.last().expect("a line").0;
+        for length in [last, last + 1, bytes.len() - 1] {
+            let memory = Memory::of(whole.files());
+            memory.change(|files| files.get_mut(&name).expect("is there").truncate(length));
+            let report = verify(&memory, &Checks { only: vec![name.clone()], ..Checks::default() }).expect("is read");
+            assert!(!report.findings.is_empty() && report.torn.is_none(), "{name} cut to {length}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_none_of_a_logs_by_its_name_is_not_called_clean() {
+    let checks = Checks { only: vec!["copy-of-audit.jsonl".into()], ..Checks::default() };
+    told(&verify(&sample(), &checks).expect("is read"), "it was not read");
+}
+
+#[test]
 fn a_torn_end_is_told_to_the_byte_and_recorded_when_the_log_goes_on() {
     let memory = sample();
     let mut log = open(&memory, u64::MAX).expect("goes on");
