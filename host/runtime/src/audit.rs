@@ -1,7 +1,7 @@
 //! The audit log of a server: what is told to it, and who waits for it.
 //!
 //! A record goes into a bounded buffer, from there a thread writes it: [`writer`]. What is of a closed class gets a ticket, and
-//! nothing leaves the server before the log is that far: neither the head of an answer nor a request to another host.
+//! neither the head of an answer nor a request to another host leaves the server before the log is that far.
 
 mod config;
 mod decision;

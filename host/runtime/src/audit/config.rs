@@ -31,7 +31,7 @@ pub enum Recording {
     Off,
     /// It is, soon after it happened. Where it can't be, things go on, and what is lost is counted.
     Open,
-    /// It is, before anything of it leaves the server. Where it can't be, requests are answered 503.
+    /// It is, before the head of the answer or the request to another host leaves the server. Where it can't be, requests are answered 503.
     Closed,
 }
 

@@ -22,7 +22,7 @@ pub(super) fn is_only_counted(action: &Action<'_>) -> bool {
 pub(crate) struct Trail {
     /// What models did for it.
     pub(crate) meter: Arc<Meter>,
-    /// The last record that has to be durable before anything leaves the server.
+    /// The last record that has to be durable before the head of the answer, or a request to another host, leaves the server.
     ticket: AtomicU64,
     records: AtomicU32,
     reads: AtomicU64,
@@ -68,7 +68,7 @@ impl Trail {
         self.waits_for(audit.tell(class, record).unwrap_or(NEVER)); // so that the answer is refused
     }
 
-    /// Waits for this record, too, before anything leaves the server.
+    /// Waits for this record, too.
     pub(crate) fn waits_for(&self, ticket: Ticket) {
         self.ticket.fetch_max(ticket, Ordering::Relaxed);
     }
