@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use policy::{ComponentName, Facts, ModelName, Policies, SecretSource};
+use policy::{ComponentName, Facts, ModelName, Policies, Protected, SecretSource};
 use runtime::{ComponentFiles, ComponentRecord};
 
 /// Which component, and by which policies.
@@ -33,7 +33,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// A server without models or secrets: what decides whether a component may run at all asks for none.
-struct Nothing;
+struct Nothing {
+    /// The folders that the server would keep from components.
+    protected: Vec<Protected>,
+}
 
 impl Facts for Nothing {
     fn device(&self) -> &str {
@@ -51,11 +54,16 @@ impl Facts for Nothing {
     fn token(&self, _: &ComponentName, _: &str) -> String {
         String::new()
     }
+
+    fn protected(&self) -> Vec<Protected> {
+        self.protected.clone()
+    }
 }
 
 impl Args {
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let config = super::serve::read_config(self.config.as_deref())?;
+        let facts = Nothing { protected: runtime::protected(&config) };
         let policies = Policies::read(self.policies.as_ref().unwrap_or(&config.policies))?;
         let record = ComponentRecord::at(self.data.as_ref().unwrap_or(&config.data));
         // The folder's name is the component's: `.` has to be looked up.
@@ -66,7 +74,7 @@ impl Args {
         writeln!(out, "component       {} {}", manifest.name, manifest.version)?;
         writeln!(out, "component.wasm  {}", files.code_digest())?;
         writeln!(out, "component.toml  {}", files.manifest_digest())?;
-        let policy = policies.snapshot(&manifest.name, &manifest.capabilities, &Nothing)?;
+        let policy = policies.snapshot(&manifest.name, &manifest.capabilities, &facts)?;
         let admitted = files.admit(&policies, &policy, &record)?;
         match (admitted.signer, files.signature()) {
             (Some(signer), _) => writeln!(out, "signature       signed by `{signer}`")?,

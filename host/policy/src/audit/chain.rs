@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+pub(super) use crate::digest::hex;
+
 /// SHA-256 of a line.
 pub(super) type Hash = [u8; 32];
 
@@ -14,17 +16,6 @@ const DOMAIN: &[u8] = b"tessera audit line 1\0";
 /// The hash of a line, without its newline.
 pub(super) fn hash(line: &[u8]) -> Hash {
     Sha256::new().chain_update(DOMAIN).chain_update(line).finalize().into()
-}
-
-/// Bytes in lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
-    text
 }
 
 /// The bytes that hexadecimal digits stand for.

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ModelTables, Source};
 use crate::Rules;
+use crate::digest::hex;
 
 /// SHA-256 over the text of the policy file, what the component wants, all rules, and the models that this lets it use on this
 /// server. Placeholders and values of secrets are no part of it.
@@ -23,7 +24,7 @@ pub(super) fn of(source: &Source, wanted: &[String], rules: &Rules, models: &Mod
         add(capability);
         models.of(capability).into_iter().flat_map(|models| models.usable()).for_each(|model| add(model.as_str()));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ const PATH_CHARS_MAX: usize = 160;
 /// What is asked again and again by what watches the server: recorded only where it is refused.
 const WATCHED: [&str; 3] = ["/health", "/ready", "/metrics"];
 
+/// What stands for the path of a request that a guard has refused.
+const WITHHELD: &str = "(withheld: a guard refused the request)";
+
 /// What is known of a request on its way through the server.
 pub(crate) struct Trace {
     /// The request's id.
@@ -39,6 +43,8 @@ pub(crate) struct Trace {
     asked: OnceLock<Arc<Governance>>,
     call: OnceLock<Arc<Call>>,
     arguments: OnceLock<Arc<str>>,
+    /// Whether what was asked may not be written down.
+    is_withheld: AtomicBool,
 }
 
 impl Trace {
@@ -62,6 +68,7 @@ impl Trace {
             asked: OnceLock::new(),
             call: OnceLock::new(),
             arguments: OnceLock::new(),
+            is_withheld: AtomicBool::new(false),
         }
     }
 
@@ -88,6 +95,11 @@ impl Trace {
         if let Some(digest) = self.audit.digest(&[method.as_bytes(), target.as_bytes(), body]) {
             self.arguments.get_or_init(|| digest);
         }
+    }
+
+    /// A guard has refused what was asked: the path, too, may hold what people wrote.
+    pub(crate) fn withhold(&self) {
+        self.is_withheld.store(true, Ordering::Relaxed);
     }
 
     /// Writes the request down, now that the head of its answer is ready, and waits for what has to be written before it leaves.
@@ -124,7 +136,9 @@ impl Trace {
         let of_component = asked.map(|governance| governance.record(Kind::Request));
         let (component, digest) = of_component.map_or((None, None), |known| (known.component, known.digest));
         let caller = self.caller.get();
+        let target = if self.is_withheld.load(Ordering::Relaxed) { Some(WITHHELD.into()) } else { record.target.clone() };
         Record {
+            target,
             tenant: caller.map(|caller| caller.tenant().as_str().into()),
             caller: caller.map(|caller| caller.id().into()),
             component,
@@ -142,7 +156,7 @@ impl Trace {
         let used = self
             .call
             .get()
-            .map(|call| Usage { cpu_ns: call.cpu_ns.load(std::sync::atomic::Ordering::Relaxed), ..call.trail.usage() });
+            .map(|call| Usage { cpu_ns: call.cpu_ns.load(Ordering::Relaxed), ..call.trail.usage() });
         Usage { took_us: microseconds(self.start.elapsed()), ..used.unwrap_or_default() }
     }
 }

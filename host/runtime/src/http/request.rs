@@ -190,7 +190,10 @@ async fn reach(
     };
     let checked = match tokio::time::timeout_at(call.deadline, Box::pin(watch.input(request))).await {
         Ok(Ok(request)) => request,
-        Ok(Err(refusal)) => return Ok(refusal.response(limits.request_body_bytes_max)),
+        Ok(Err(refusal)) => {
+            trace.withhold();
+            return Ok(refusal.response(limits.request_body_bytes_max));
+        }
         Err(_) => return Err(instance::Fault::Deadline),
     };
     let response = instance::dispatch(component, checked, call).await?;

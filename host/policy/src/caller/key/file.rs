@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{Key, KeyId};
 use crate::caller::scope::{Scope, Selection};
+use crate::digest::hex;
 use crate::name::{ComponentName, ModelName, Tenant};
 
 /// Most keys that a file may hold.
@@ -218,8 +219,7 @@ fn write_key(text: &mut String, key: &Key) -> std::fmt::Result {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let list = |value: serde_json::Result<serde_json::Value>| value.map_or_else(|_| "[]".into(), |value| value.to_string());
     writeln!(text, "\n[[key]]\nid = \"{}\"\nname = {}\ntenant = \"{}\"", key.id, quoted(&key.name), key.tenant)?;
-    let hex: String = key.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(text, "sha256 = \"{hex}\"")?;
+    writeln!(text, "sha256 = \"{}\"", hex(&key.digest))?;
     writeln!(text, "components = {}", list(serde_json::to_value(&key.scope.components)))?;
     writeln!(text, "models = {}", list(serde_json::to_value(&key.scope.models)))?;
     writeln!(text, "admin = {}\ncreated = \"{}\"", key.scope.is_admin, rfc3339(key.created))?;
