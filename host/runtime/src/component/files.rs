@@ -8,11 +8,12 @@ use policy::{Admitted, CAPABILITIES, Digest, Evidence, Policies, Signature, Snap
 
 use super::record::ComponentRecord;
 use super::{LoadError, Manifest};
+use crate::package::Package;
 
 /// Length of `component.toml`, in bytes.
-const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 /// Length of `component.sig`, in bytes.
-const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
+pub(crate) const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
 
 /// A component as it was read from its folder.
 #[derive(Debug)]
@@ -53,6 +54,17 @@ impl ComponentFiles {
         let manifest = parse_manifest(folder, &text)?;
         let code = read(&folder.join("component.wasm"), "as `component_bytes_max` in tessera.toml says", code_bytes_max)?;
         let identity = Identity { manifest: Digest::of(&text), code: Digest::of(&code), signature: None };
+        Ok(ComponentFiles { manifest, identity, code })
+    }
+
+    /// The same of a package.
+    ///
+    /// # Errors
+    /// When the manifest or the signature is malformed.
+    pub fn of_package(package: &Package) -> Result<ComponentFiles, LoadError> {
+        let (manifest, code) = (package.manifest()?, package.code.clone());
+        let signature = package.signature.as_deref().map(|text| parse_signature("component.sig".as_ref(), text)).transpose()?;
+        let identity = Identity { manifest: Digest::of(&package.manifest_text), code: Digest::of(&code), signature };
         Ok(ComponentFiles { manifest, identity, code })
     }
 
@@ -155,9 +167,13 @@ fn read_signature(folder: &Path) -> Result<Option<Signature>, LoadError> {
         Err(LoadError::Unreadable { cause, .. }) if cause.kind() == ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
-    let malformed = |cause: String| LoadError::Signature { file: file.clone(), cause };
-    let text = std::str::from_utf8(&text).map_err(|cause| malformed(cause.to_string()))?;
-    Signature::parse(text).map(Some).map_err(|cause| malformed(cause.to_string()))
+    parse_signature(&file, &text).map(Some)
+}
+
+fn parse_signature(file: &Path, text: &[u8]) -> Result<Signature, LoadError> {
+    let malformed = |cause: String| LoadError::Signature { file: file.into(), cause };
+    let text = std::str::from_utf8(text).map_err(|cause| malformed(cause.to_string()))?;
+    Signature::parse(text).map_err(|cause| malformed(cause.to_string()))
 }
 
 #[cfg(test)]
