@@ -4,6 +4,8 @@
 
 mod catalog;
 mod command;
+mod component_source;
+mod oci;
 mod pull;
 
 use std::io::Write;
@@ -40,6 +42,10 @@ enum Command {
     Key(command::key::Command),
     /// Sign a component, or make a key to sign with.
     Sign(command::sign::Args),
+    /// Make a package of a component.
+    Package(command::package::Args),
+    /// Push a component into an OCI registry.
+    Push(command::push::Args),
     /// Whether a component is signed, by whom, and whether the policies let it run.
     Verify(command::verify::Args),
     /// Show what each component and tenant of a running server has used.
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
         Command::Model(command) => command::model::run(command),
         Command::Key(command) => command::key::run(command),
         Command::Sign(args) => command::sign::run(args),
+        Command::Package(args) => command::package::run(args),
+        Command::Push(args) => command::push::run(args),
         Command::Verify(args) => command::verify::run(args),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
