@@ -12,6 +12,7 @@ pub(crate) mod package;
 pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod sign;
 pub(crate) mod usage;

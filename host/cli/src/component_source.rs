@@ -118,7 +118,13 @@ pub(crate) fn check(package: &Package) -> anyhow::Result<()> {
 fn capability_of(import: &str) -> Option<&str> {
     let (namespace, rest) = import.split_once(':')?;
     let package = rest.split(['/', '@']).next()?;
-    (namespace == "tessera" || (namespace, package) == ("wasi", "nn")).then_some(package)
+    match (namespace, package) {
+        ("tessera", _) | ("wasi", "nn") => Some(package),
+        ("wasi", "filesystem") => Some("fs"),
+        ("wasi", "cli") => rest.starts_with("cli/environment@").then_some("env"),
+        ("wasi", "http") => (rest.starts_with("http/outgoing-handler@") || rest.starts_with("http/client@")).then_some("http"),
+        _ => None,
+    }
 }
 
 /// A component's name from one that follows other rules.
@@ -187,6 +193,9 @@ mod tests {
         assert!(bare(EMPTY.to_vec(), "...", "1.2.3", "").is_err());
         assert_eq!(capability_of("tessera:embed/embed@0.1.0"), Some("embed"));
         assert_eq!(capability_of("wasi:nn/graph@0.2.0-rc-2024-10-28"), Some("nn"));
+        assert_eq!(capability_of("wasi:cli/environment@0.2.6"), Some("env"));
+        assert_eq!(capability_of("wasi:cli/stdin@0.2.6"), None);
+        assert_eq!(capability_of("wasi:http/outgoing-handler@0.2.0"), Some("http"));
         assert_eq!(capability_of("wasi:http/types@0.2.0"), None);
         Ok(())
     }

@@ -42,6 +42,8 @@ enum Command {
     Key(command::key::Command),
     /// Sign a component, or make a key to sign with.
     Sign(command::sign::Args),
+    /// Run a component once, as a program, under a policy.
+    Run(command::run::Args),
     /// Make a package of a component.
     Package(command::package::Args),
     /// Push a component into an OCI registry.
@@ -74,6 +76,10 @@ fn main() -> ExitCode {
         Command::Model(command) => command::model::run(command),
         Command::Key(command) => command::key::run(command),
         Command::Sign(args) => command::sign::run(args),
+        Command::Run(args) => match command::run::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Package(args) => command::package::run(args),
         Command::Push(args) => command::push::run(args),
         Command::Verify(args) => command::verify::run(args),

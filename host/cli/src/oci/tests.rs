@@ -77,7 +77,7 @@ fn an_artifact_of_another_tool_gets_a_manifest() -> anyhow::Result<()> {
     let registry = TestRegistry::start(Gate::Open)?;
     let place = at(&registry, "team/my_tool:2.0.0", RegistryAuth::Anonymous)?;
     let (config, layer) = WasmConfig::from_raw_component(CODE.into(), None)?;
-    let annotations = BTreeMap::from([(DESCRIPTION.to_owned(), "What it\ndoes.".to_owned())]);
+    let annotations = BTreeMap::from([(DESCRIPTION.to_owned(), "What it does.".to_owned())]);
     let client = WasmClient::new(place.client.clone());
     wait(async { client.push(&place.reference, &place.auth, layer, config, Some(annotations)).await })?;
     let package = pulled(&registry, "team/my_tool:2.0.0")?.package;
