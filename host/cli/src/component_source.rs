@@ -44,9 +44,13 @@ fn from_file(file: &Path, limits: &PackageLimits) -> anyhow::Result<Package> {
         return Package::read(&bytes, limits).with_context(|| file.display().to_string());
     }
     ensure!(bytes.starts_with(WASM), "{} is neither a package nor WebAssembly", file.display());
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let description = format!("Made of {}.", file.file_name().unwrap_or_default().to_string_lossy());
-    let package = bare(bytes, &stem, VERSION, &description)?;
+    let (stem, name) = (file.file_stem().unwrap_or_default(), file.file_name().unwrap_or_default());
+    // In its folder every component's code has the same name.
+    let is_in_folder = name == "component.wasm";
+    let folder = file.canonicalize().ok().filter(|_| is_in_folder);
+    let folder = folder.as_deref().and_then(Path::parent).and_then(Path::file_name);
+    let description = format!("Made of {}.", name.to_string_lossy());
+    let package = bare(bytes, &folder.unwrap_or(stem).to_string_lossy(), VERSION, &description)?;
     package.check(limits)?;
     Ok(package)
 }
@@ -162,7 +166,7 @@ mod tests {
         std::fs::write(&file, package.write()?)?;
         assert_eq!(from(&file)?, package);
         let bare = from(&folder.join("component.wasm"))?;
-        assert_eq!((bare.manifest()?.name.as_str(), bare.code), ("component", package.code));
+        assert_eq!((bare.manifest()?.name.as_str(), bare.code), ("chat", package.code));
         Ok(())
     }
 

@@ -21,9 +21,6 @@ const MODELS: [&str; 5] = ["embed", "generate", "nn", "rerank", "tokenize"];
 /// What it is denied is told on standard error. Its exit code is passed through.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The command: its code, its package, its folder, or oci://REGISTRY/REPOSITORY:TAG.
-    #[arg(value_name = "FILE")]
-    component: String,
     /// What it may do: the name of a policy in the folder of policies, or a file [default: the policy of its name].
     #[arg(long, value_name = "NAME|FILE")]
     policy: Option<String>,
@@ -38,9 +35,9 @@ pub(crate) struct Args {
     models: Option<PathBuf>,
     #[command(flatten)]
     login: Login,
-    /// Arguments of the command.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// The command: its code, its package, its folder, or oci://REGISTRY/REPOSITORY:TAG. All that follows are its own arguments.
+    #[arg(value_name = "FILE", trailing_var_arg = true, required = true)]
+    command: Vec<String>,
 }
 
 /// Runs the command; gives its exit code.
@@ -49,19 +46,20 @@ pub(crate) struct Args {
 /// When it can't be run, fails, or is stopped at a limit.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::serve::log_to_stderr("warn,wasmtime_wasi_nn=off");
-    let Args { component, policy, config, policies, models, login, arguments } = args;
+    let Args { policy, config, policies, models, login, command } = args;
+    let (component, arguments) = command.split_first().context("name a command")?;
     let mut config = super::serve::read_config(config.as_deref())?;
     config.policies = policies.unwrap_or(config.policies);
     config.models = models.unwrap_or(config.models);
     config.compiler = Some(super::compile::command(&config)?);
     let scratch = Scratch::instead_of(&mut config.data)?;
-    let package = component_from(&component, &login, &PackageLimits::of(&config))?;
+    let package = component_from(component, &login, &PackageLimits::of(&config))?;
     let files = ComponentFiles::of_package(&package)?;
     let policies = Policies::read(&config.policies)?;
     let policy = choose(policy.as_deref(), &files, &policies)?;
     let engine = engine(&config, &policy_file(&policy, &policies)?)?;
-    let name = Path::new(&component).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let arguments = std::iter::once(name).chain(arguments).collect();
+    let name = Path::new(component).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments = std::iter::once(name).chain(arguments.iter().cloned()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads for the command")?;
     let command = Command { files, arguments, policy };
     let ended = runtime.block_on(async {
@@ -149,8 +147,9 @@ mod tests {
     #[test]
     fn what_follows_the_command_is_its_own() -> anyhow::Result<()> {
         let args = Line::try_parse_from(["run", "--policy", "tool", "tool.wasm", "--policy", "x", "-v", "--", "y"])?.args;
-        assert_eq!((args.component.as_str(), args.policy.as_deref()), ("tool.wasm", Some("tool")));
-        assert_eq!(args.arguments, ["--policy", "x", "-v", "--", "y"]);
+        assert_eq!(args.policy.as_deref(), Some("tool"));
+        assert_eq!(args.command, ["tool.wasm", "--policy", "x", "-v", "--", "y"]);
+        assert!(Line::try_parse_from(["run", "--policy", "tool"]).is_err());
         Ok(())
     }
 
