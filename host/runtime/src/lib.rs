@@ -22,6 +22,8 @@ mod guard;
 mod http;
 mod inference;
 mod instance;
+mod journal;
+mod lifecycle;
 mod registry;
 mod reload;
 mod sandbox;
