@@ -25,6 +25,7 @@ use crate::governance::Governance;
 use crate::guard::manifest::GuardManifest;
 use crate::instance::Instances;
 use crate::lifecycle::Stamps;
+use crate::package::PackageError;
 use crate::sandbox::Sandbox;
 
 /// The capability that is a standard interface, `wasi:nn`.
@@ -113,8 +114,16 @@ pub enum LoadError {
         cause: policy::NameError,
     },
     /// There is another component of that name in the folder.
-    #[error("`{0}` is there twice, as a folder and as a file: remove one of them")]
+    #[error("`{0}` is there more than once, as a folder or in files: leave one of them")]
     Twice(String),
+    /// Its package can't be read.
+    #[error("{file}: {cause}")]
+    Package {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        cause: PackageError,
+    },
     /// Its files changed while they were read.
     #[error("its files are being written: it is loaded when they are complete")]
     Unfinished,

@@ -1,5 +1,6 @@
 //! The files of a component, each read once: what is hashed, checked, parsed and compiled are the same bytes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -8,11 +9,12 @@ use policy::{Admitted, CAPABILITIES, ComponentName, Digest, Evidence, Policies, 
 
 use super::record::ComponentRecord;
 use super::{LoadError, Manifest, Reuse};
+use crate::package::{Package, PackageLimits};
 
 /// Length of `component.toml`, in bytes.
-const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 /// Length of `component.sig`, in bytes.
-const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
+pub(crate) const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
 
 /// A component as it was read from its folder, or from its one file.
 #[derive(Debug)]
@@ -68,8 +70,7 @@ impl ComponentFiles {
     /// # Errors
     /// When the manifest or the signature is malformed, or the manifest has another name.
     pub(crate) fn parse(path: &Path, contents: Contents) -> Result<ComponentFiles, LoadError> {
-        let name = path.file_stem().filter(|_| contents.manifest.is_none()).or(path.file_name());
-        let name = name.unwrap_or_default().to_string_lossy().into_owned();
+        let name = name_of_path(path);
         let manifest = match &contents.manifest {
             Some(text) => parse_manifest(&path.join("component.toml"), text, &name)?,
             None => bare_manifest(&name)?,
@@ -83,6 +84,15 @@ impl ComponentFiles {
     /// Whether there is code and no manifest.
     pub(crate) fn is_bare(&self) -> bool {
         self.contents.manifest.is_none()
+    }
+
+    /// The same of a package.
+    ///
+    /// # Errors
+    /// When the manifest or the signature is malformed.
+    pub fn of_package(package: &Package) -> Result<ComponentFiles, LoadError> {
+        let name = package.manifest()?.name;
+        ComponentFiles::parse(name.as_str().as_ref(), package.clone().into())
     }
 
     /// What `component.toml` says.
@@ -157,14 +167,20 @@ pub(crate) fn version_id(code: Digest, manifest: Digest) -> String {
 }
 
 impl Contents {
-    /// Reads the files of a folder, or a file of code.
+    /// Reads the files of a folder, of a package, or a file of code.
     ///
     /// # Errors
     /// When one is missing or too long.
     pub(crate) fn read(path: &Path, code_bytes_max: u64) -> Result<Contents, LoadError> {
         let code = |file: &Path| read(file, "as `component_bytes_max` in tessera.toml says", code_bytes_max);
         if !path.is_dir() {
-            return Ok(Contents { manifest: None, code: code(path)?, signature: None });
+            let limits = PackageLimits { code_bytes_max };
+            if path.extension() != Some(OsStr::new("tessera")) {
+                return Ok(Contents { manifest: None, code: code(path)?, signature: None });
+            }
+            let bytes = read(path, "for a package", limits.archive_bytes_max())?;
+            let package = Package::read(&bytes, &limits);
+            return Ok(package.map_err(|cause| LoadError::Package { file: path.into(), cause })?.into());
         }
         let manifest = Some(read(&path.join("component.toml"), "for every manifest", MANIFEST_BYTES_MAX)?);
         let code = code(&path.join("component.wasm"))?;
@@ -173,6 +189,24 @@ impl Contents {
             read => Some(read?),
         };
         Ok(Contents { manifest, code, signature })
+    }
+}
+
+impl From<Package> for Contents {
+    fn from(package: Package) -> Contents {
+        Contents { manifest: Some(package.manifest_text), code: package.code, signature: package.signature }
+    }
+}
+
+/// The name of the component that a path is for: `chat` of `chat/`, `chat.wasm` and `chat-0.1.0.tessera`.
+pub(crate) fn name_of_path(path: &Path) -> String {
+    let is_file = ["wasm", "tessera"].iter().any(|kind| path.extension() == Some(OsStr::new(kind)));
+    let name = if is_file { path.file_stem() } else { path.file_name() };
+    let name = name.unwrap_or_default().to_string_lossy();
+    let versioned = name.rsplit_once('-').filter(|(_, version)| is_file && version.starts_with(|c: char| c.is_ascii_digit()));
+    match versioned {
+        Some((bare, version)) if version.contains('.') => bare.into(),
+        _ => name.into(),
     }
 }
 
@@ -287,6 +321,9 @@ mod tests {
         let files = read("hello.wasm").expect("reads");
         assert!(files.is_bare() && files.manifest.capabilities.is_empty());
         assert_eq!((files.manifest.name.as_str(), files.code_digest()), ("hello", Digest::of(b"code")));
+        for (path, name) in [("a/b", "b"), ("a/b.wasm", "b"), ("b-1.tessera", "b-1"), ("b-1.2.0.tessera", "b"), ("b-1.2", "b-1.2")] {
+            assert_eq!(name_of_path(path.as_ref()), name);
+        }
         let refused = read("Not a name.wasm").expect_err("refused").to_string();
         assert!(refused.contains("Not a name.wasm"), "{refused}");
     }

@@ -20,9 +20,8 @@ use crate::audit;
 use crate::component::files::Contents;
 use crate::component::{Component, Manifest};
 use crate::lifecycle::{ChangeError, Lifecycle};
+use crate::package::{Package, PackageLimits};
 
-/// What a package may hold beside the code, in bytes.
-const PACKAGE_BYTES_MAX: u64 = 1 << 20;
 /// Lines of a journal in one answer, where nobody says how many.
 const LINES_USUAL: usize = 100;
 
@@ -120,10 +119,17 @@ async fn put(State(shared): App, Path(name): Path<String>, request: Request<Body
 
 /// Serves what the body holds.
 async fn deploy(shared: Arc<Shared>, name: Option<String>, request: Request<Body>) -> Response<Body> {
-    let bytes_max = shared.config.component_bytes_max.saturating_add(PACKAGE_BYTES_MAX);
+    let bytes_max = PackageLimits::of(&shared.config).archive_bytes_max();
     let limited = Limited::new(request.into_body(), usize::try_from(bytes_max).unwrap_or(usize::MAX));
     let Ok(body) = limited.collect().await else { return error::body_too_large(bytes_max) };
-    let contents = Contents { manifest: None, code: body.to_bytes().into(), signature: None };
+    let body = body.to_bytes();
+    let contents = match Package::is_package(&body) {
+        false => Contents { manifest: None, code: body.into(), signature: None },
+        true => match Package::read(&body, &PackageLimits::of(&shared.config)) {
+            Ok(package) => package.into(),
+            Err(error) => return error::response(StatusCode::BAD_REQUEST, "invalid_package", &error.to_string()),
+        },
+    };
     let named = match (&contents.manifest, name) {
         (Some(manifest), name) => name_of(manifest, name.as_deref()),
         (None, Some(name)) => name.parse().map_err(|cause: policy::NameError| cause.to_string()),

@@ -10,7 +10,7 @@ use policy::ComponentName;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::component::LoadError;
-use crate::component::files::{ComponentFiles, Contents};
+use crate::component::files::{ComponentFiles, Contents, name_of_path};
 use crate::watch::{Stamp, stamp};
 
 /// The files of a component's folder, in the order in which they are put there.
@@ -19,7 +19,7 @@ const FILES: [&str; 3] = ["component.sig", "component.toml", "component.wasm"];
 /// What the host puts into a component's folder, or finds there without minding it; a folder with more is somebody's work.
 const HARMLESS: [&str; 5] = ["component.sig", "component.toml", "component.wasm", "policy.toml", "README.md"];
 
-/// A component as it lies in the folder: a folder with a `component.toml`, or a file `NAME.wasm`.
+/// A component as it lies in the folder: a folder with a `component.toml`, or a file `NAME.wasm` or `NAME.tessera`.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     /// The component's name.
@@ -79,12 +79,10 @@ pub(crate) fn list(folder: &Path) -> Result<BTreeMap<String, Source>> {
 
 /// The name of the component that a path holds, if it holds one. What begins with a dot is not looked at.
 fn name_of(path: &Path) -> Option<String> {
-    let is_code = path.extension() == Some(OsStr::new("wasm")) && path.is_file();
-    let name = match path.join("component.toml").is_file() {
-        true => path.file_name(),
-        false => path.file_stem().filter(|_| is_code),
-    };
-    name.map(|name| name.to_string_lossy().into_owned()).filter(|name| !name.starts_with('.'))
+    let is_file = || ["wasm", "tessera"].iter().any(|kind| path.extension() == Some(OsStr::new(kind))) && path.is_file();
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_component = !is_hidden && (path.join("component.toml").is_file() || is_file());
+    is_component.then(|| name_of_path(path))
 }
 
 /// Where a component that is handed in would lie: as a folder, or as a file if it is code alone.
@@ -102,21 +100,13 @@ pub(crate) fn place_of(folder: &Path, name: &ComponentName, contents: &Contents)
 pub(crate) fn place(folder: &Path, name: &ComponentName, contents: &Contents) -> Result<Source> {
     let path = place_of(folder, name, contents);
     let Contents { manifest, code, signature } = contents;
-    let Some(manifest) = manifest else {
+    let files = [("component.sig", signature.as_ref()), ("component.toml", manifest.as_ref()), ("component.wasm", Some(code))];
+    if manifest.is_none() {
         write(&path, code)?;
-        let other = folder.join(name.as_str());
-        if other.is_dir() {
-            remove_folder(&other)?;
-        }
-        return Ok(Source::at(name.to_string(), path));
-    };
-    let files = [("component.sig", signature.as_ref()), ("component.toml", Some(manifest)), ("component.wasm", Some(code))];
-    if path.is_dir() && foreign(&path)?.is_some() {
+    } else if path.is_dir() && foreign(&path)?.is_some() {
         for (file, bytes) in files {
-            match bytes {
-                Some(bytes) => write(&path.join(file), bytes)?,
-                None => remove_file(&path.join(file))?,
-            }
+            let file = path.join(file);
+            bytes.map_or_else(|| remove_file(&file), |bytes| write(&file, bytes))?;
         }
     } else {
         let draft = draft(&path);
@@ -125,15 +115,12 @@ pub(crate) fn place(folder: &Path, name: &ComponentName, contents: &Contents) ->
         for (file, bytes) in files {
             bytes.map_or(Ok(()), |bytes| write(&draft.join(file), bytes))?;
         }
-        for file in ["policy.toml", "README.md"] {
-            drop(std::fs::copy(path.join(file), draft.join(file))); // there may be none
-        }
         match renameat_with(CWD, &draft, CWD, &path, RenameFlags::EXCHANGE) {
             Ok(()) => std::fs::remove_dir_all(&draft)?,
             Err(_) => std::fs::rename(&draft, &path)?, // there was none
         }
     }
-    remove_file(&folder.join(format!("{name}.wasm")))?;
+    remove_others(folder, name.as_str(), Some(&path))?;
     Ok(Source::at(name.to_string(), path))
 }
 
@@ -142,9 +129,19 @@ pub(crate) fn place(folder: &Path, name: &ComponentName, contents: &Contents) ->
 /// # Errors
 /// When its folder holds files that are not a component's, as its sources, or they can't be removed.
 pub(crate) fn remove(folder: &Path, name: &str) -> Result<()> {
-    remove_file(&folder.join(format!("{name}.wasm")))?;
-    let path = folder.join(name);
-    if path.is_dir() { remove_folder(&path) } else { Ok(()) }
+    remove_others(folder, name, None)
+}
+
+/// Removes what holds a component of a name, but for one path.
+fn remove_others(folder: &Path, name: &str, but: Option<&Path>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if Some(path.as_path()) == but || name_of(&path).as_deref() != Some(name) {
+            continue;
+        }
+        if path.is_dir() { remove_folder(&path)? } else { remove_file(&path)? }
+    }
+    Ok(())
 }
 
 fn remove_folder(path: &Path) -> Result<()> {
@@ -212,11 +209,11 @@ mod tests {
         let folder = root.path();
         std::fs::create_dir_all(folder.join("a")).expect("made");
         std::fs::create_dir_all(folder.join("empty")).expect("made");
-        for file in ["a/component.toml", "b.wasm", "notes.txt", ".c.wasm"] {
+        for file in ["a/component.toml", "b.wasm", "c-0.1.0.tessera", "notes.txt", ".d.wasm"] {
             std::fs::write(folder.join(file), "x").expect("written");
         }
         let found = list(folder).expect("lists");
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
         let open = HashSet::from([folder.join("a/component.wasm"), folder.join("c.wasm")]);
         assert!(found["a"].is_among(&open) && !found["b"].is_among(&open));
         assert!(list(&folder.join("none")).expect("an empty one").is_empty());
