@@ -199,9 +199,20 @@ pub enum LoadError {
     Code(wasmtime::Error),
     /// It exports nothing that serves HTTP.
     #[error(
-        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`, or be a guard by `tessera:guard/guard`"
+        "component.wasm serves nothing: it must export `tessera:handler/handler`, `wasi:http/incoming-handler`, `wasi:http/handler` or functions of its own, or be a guard by `tessera:guard/guard`{unexposed}"
     )]
-    NoHandler,
+    NoHandler {
+        /// Functions that it has and why they are not served, a line each.
+        unexposed: String,
+    },
+    /// One of its functions streams what the host can't read.
+    #[error("its function `{function}` can't be served: {reason}")]
+    Stream {
+        /// The function, as `ops/count`.
+        function: String,
+        /// What it streams, and what may be streamed.
+        reason: String,
+    },
     /// It is a guard and doesn't say so.
     #[error("it exports `tessera:guard/guard` without saying so: add to component.toml\n\n[guard]\nreasons = []\n")]
     UndeclaredGuard,
@@ -305,7 +316,10 @@ impl Component {
         if policy.mode() == Mode::Enforce {
             check_granted(&used, &manifest, &policy)?;
         }
-        let exports = Exports::link(&code, sandbox)?;
+        let exports = Exports::link(&files.contents.code, &code, sandbox)?;
+        for unexposed in exports.functions().unexposed() {
+            tracing::info!(component = %manifest.name, function = unexposed.path, "is not served: {}", unexposed.reason);
+        }
         check_guard(&exports, &manifest, &policy)?;
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
