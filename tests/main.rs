@@ -50,6 +50,7 @@ mod integrity {
     mod models;
     mod signatures;
 }
+mod lifecycle;
 mod model {
     mod bert;
     mod expected;

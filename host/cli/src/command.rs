@@ -1,17 +1,23 @@
 //! The verbs.
 
+pub(crate) mod admin;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod compile;
+pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod key;
+pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod model;
 pub(crate) mod package;
 pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod remove;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod sign;

@@ -28,6 +28,20 @@ struct Cli {
 enum Command {
     /// Serve every component of a folder over HTTP.
     Serve(command::serve::Args),
+    /// Hand a component to a running server: a folder, a package or code alone.
+    Deploy(command::deploy::Args),
+    /// List the components of a running server, or the versions of one.
+    List(command::list::Args),
+    /// Go back to the version of a component that ran before.
+    Rollback(command::rollback::Args),
+    /// Take a component off a running server.
+    Remove(command::remove::Args),
+    /// Turn a component of a running server off.
+    Disable(command::remove::Args),
+    /// Turn a component of a running server on again.
+    Enable(command::remove::Args),
+    /// Show what a component of a running server has logged.
+    Logs(command::logs::Args),
     /// Fetch a model and verify it; without a name, list the known ones.
     Pull(command::pull::Args),
     /// Talk with a model in the terminal.
@@ -70,6 +84,13 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => command::serve::run(args),
+        Command::Deploy(args) => command::deploy::run(args),
+        Command::List(args) => command::list::run(args),
+        Command::Rollback(args) => command::rollback::run(args),
+        Command::Remove(args) => command::remove::run(args),
+        Command::Disable(args) => command::remove::disable(args),
+        Command::Enable(args) => command::remove::enable(args),
+        Command::Logs(args) => command::logs::run(args),
         Command::Pull(args) => command::pull::run(args),
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),

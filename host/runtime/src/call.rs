@@ -14,7 +14,7 @@ use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::audit::Trail;
-use crate::governance::{Asker, Governance};
+use crate::governance::{Asker, Governance, Rights};
 use crate::instance::Fault;
 use crate::sandbox::Ctx;
 
@@ -73,6 +73,23 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The component's own, outside any request, with the limits of one.
+    pub(crate) fn of_component(governance: &Arc<Governance>, rights: &Rights) -> Call {
+        let limits = rights.policy.limits();
+        Call {
+            id: RequestId("-".into()),
+            caller: Caller::local(),
+            client: None,
+            deadline: Instant::now() + Duration::from_millis(limits.wall_ms_max),
+            governance: governance.clone(),
+            gone: CancellationToken::new(),
+            cpu_max: Duration::from_millis(limits.cpu_ms_max),
+            cpu_ns: AtomicU64::new(0),
+            verdict: OnceLock::new(),
+            trail: Trail::default(),
+        }
+    }
+
     /// Asks for a right in the name of this request.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
         let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client, trail: Some(&self.trail) };

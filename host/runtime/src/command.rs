@@ -2,20 +2,18 @@
 //! or 0.3, and get the input and output of this process; all else is as the policy grants it.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy::audit::LogError;
-use policy::{Caller, ComponentName, Facts, Policies, Snapshot};
+use policy::{ComponentName, Facts, Policies, Snapshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Accessor, Component, Instance, InstancePre, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi::I32Exit;
 
-use crate::audit::{Audit, AuditConfig, Recording, Trail};
-use crate::call::{Call, RequestId};
+use crate::audit::{Audit, AuditConfig, Recording};
+use crate::call::Call;
 use crate::component::LoadError;
 use crate::component::files::ComponentFiles;
 use crate::config::ServerConfig;
@@ -118,7 +116,7 @@ pub async fn run_command(
     let policy = snapshot(&policy, &files, policies, &facts)?;
     files.admit(policies, &policy, &sandbox.record)?;
     let digest = files.code_digest();
-    let load = || sandbox.compiled.load(&sandbox.engine, &files.code, digest, config);
+    let load = || sandbox.compiled.load(&sandbox.engine, &files.contents.code, digest, config);
     let code = tokio::task::block_in_place(load)?;
     let run = Run::find(&code, &sandbox)?;
     let governance = Arc::new(Governance::new(policy, Arc::from(digest.to_string()), &sandbox));
@@ -173,8 +171,7 @@ impl Run {
     ) -> Result<u8, CommandError> {
         let (rights, clock) = (governance.rights(), Arc::<Clock>::default());
         let (limits, file) = (rights.policy.limits(), rights.policy.file().to_owned());
-        let call =
-            Arc::new(call(governance, Duration::from_millis(limits.wall_ms_max), Duration::from_millis(limits.cpu_ms_max)));
+        let call = Arc::new(Call::of_component(governance, &rights));
         let mut store = sandbox.store_with(governance, &rights, call.clone(), &clock, |wasi| {
             wasi.inherit_stdio().args(arguments);
         });
@@ -218,21 +215,5 @@ impl Run {
         let function = interface.and_then(|interface| instance.get_export_index(&mut *store, Some(&interface), "run"));
         let function = function.ok_or_else(|| wasmtime::format_err!("{} has no function `run`", self.interface))?;
         instance.get_typed_func(&mut *store, function)
-    }
-}
-
-/// The one call of a command, in the name of who started it.
-fn call(governance: &Arc<Governance>, wall: Duration, cpu_max: Duration) -> Call {
-    Call {
-        id: RequestId::new(0, 0),
-        caller: Caller::local(),
-        client: None,
-        deadline: Instant::now() + wall,
-        governance: governance.clone(),
-        gone: CancellationToken::new(),
-        cpu_max,
-        cpu_ns: AtomicU64::new(0),
-        verdict: OnceLock::new(),
-        trail: Trail::default(),
     }
 }

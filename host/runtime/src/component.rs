@@ -7,9 +7,11 @@ pub(crate) mod record;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
+pub(crate) use compiled::make_private;
 use files::{ComponentFiles, Identity};
 use policy::audit::{Kind, Record, shorten};
 use policy::{Admitted, CAPABILITIES, ComponentName, Facts, Mode, Policies, PolicyFile, Refused, Route, Snapshot};
@@ -22,6 +24,8 @@ use crate::config::ServerConfig;
 use crate::governance::Governance;
 use crate::guard::manifest::GuardManifest;
 use crate::instance::Instances;
+use crate::lifecycle::Stamps;
+use crate::package::PackageError;
 use crate::sandbox::Sandbox;
 
 /// The capability that is a standard interface, `wasi:nn`.
@@ -101,6 +105,31 @@ pub enum LoadError {
         /// The manifest's.
         manifest: ComponentName,
     },
+    /// A file of code has a name that no component can have.
+    #[error("`{name}.wasm` can't be served under that name: {cause}")]
+    BareName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        cause: policy::NameError,
+    },
+    /// There is another component of that name in the folder.
+    #[error("`{0}` is there more than once, as a folder or in files: leave one of them")]
+    Twice(String),
+    /// Its package can't be read.
+    #[error("{file}: {cause}")]
+    Package {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        cause: PackageError,
+    },
+    /// Its files changed while they were read.
+    #[error("its files are being written: it is loaded when they are complete")]
+    Unfinished,
+    /// It fails before any request.
+    #[error("an instance of it can't be started: {0:#}")]
+    Start(wasmtime::Error),
     /// The policy can't be used.
     #[error(transparent)]
     Policy(#[from] policy::LoadError),
@@ -170,9 +199,20 @@ pub enum LoadError {
     Code(wasmtime::Error),
     /// It exports nothing that serves HTTP.
     #[error(
-        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`, or be a guard by `tessera:guard/guard`"
+        "component.wasm serves nothing: it must export `tessera:handler/handler`, `wasi:http/incoming-handler`, `wasi:http/handler` or functions of its own, or be a guard by `tessera:guard/guard`{unexposed}"
     )]
-    NoHandler,
+    NoHandler {
+        /// Functions that it has and why they are not served, a line each.
+        unexposed: String,
+    },
+    /// One of its functions streams what the host can't read.
+    #[error("its function `{function}` can't be served: {reason}")]
+    Stream {
+        /// The function, as `ops/count`.
+        function: String,
+        /// What it streams, and what may be streamed.
+        reason: String,
+    },
     /// It is a guard and doesn't say so.
     #[error("it exports `tessera:guard/guard` without saying so: add to component.toml\n\n[guard]\nreasons = []\n")]
     UndeclaredGuard,
@@ -207,11 +247,11 @@ impl LoadError {
 /// A loaded component.
 pub(crate) struct Component {
     pub(crate) manifest: Manifest,
-    identity: Identity,
+    pub(crate) identity: Identity,
     /// SHA-256 of `component.wasm`, as `sha256:…`.
     pub(crate) digest: Arc<str>,
-    /// The trusted key that had signed it when it was loaded.
-    pub(crate) signer: Option<Arc<str>>,
+    /// How it was let in when it was loaded.
+    pub(crate) admitted: Admitted,
     pub(crate) governance: Arc<Governance>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) exports: Exports,
@@ -220,6 +260,10 @@ pub(crate) struct Component {
     pub(crate) is_blocking: bool,
     /// Whether the policies don't let it run any more.
     is_stopped: AtomicBool,
+    /// What its files were when they were last found to be these.
+    stamps: Mutex<Stamps>,
+    /// Since when it serves.
+    pub(crate) since: SystemTime,
 }
 
 impl Component {
@@ -233,67 +277,71 @@ impl Component {
         self.is_stopped.load(Ordering::Acquire)
     }
 
+    /// What its files were when they were last found to be these.
+    pub(crate) fn stamps(&self) -> Stamps {
+        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its files are these now.
+    pub(crate) fn lies_at(&self, stamps: Stamps) {
+        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+    }
+
     /// Routes that it wants; none where it serves no HTTP.
     pub(crate) fn routes(&self) -> &[Route] {
         if self.exports.serves_http() { &self.manifest.routes } else { &[] }
     }
 
-    /// Reads, compiles (or takes from the cache) and links a component.
+    /// Compiles (or takes from the cache) and links a component.
     ///
     /// # Errors
-    /// When a file is missing or malformed, or the policy grants less than the component needs.
+    /// When a file is malformed, or the policy grants less than the component needs.
     pub(crate) fn load(
-        folder: &Path,
+        files: &ComponentFiles,
         policies: &Policies,
         facts: &dyn Facts,
         config: &ServerConfig,
         sandbox: &Arc<Sandbox>,
     ) -> Result<Component, LoadError> {
-        let files = ComponentFiles::read(folder, config.component_bytes_max)?;
-        let policy = policies.snapshot(&files.manifest.name, &files.manifest.capabilities, facts)?;
+        let (mut manifest, identity) = (files.manifest.clone(), files.identity.clone());
+        let mut policy = policies.snapshot(&manifest.name, &manifest.capabilities, facts)?;
         let admitted = files.admit(policies, &policy, &sandbox.record)?;
-        let ComponentFiles { manifest, identity, code } = files;
-        let code = sandbox.compiled.load(&sandbox.engine, &code, identity.code, config)?;
+        let code = sandbox.compiled.load(&sandbox.engine, &files.contents.code, identity.code, config)?;
         let used = capabilities(&code, &sandbox.engine);
+        if files.is_bare() {
+            manifest.capabilities.clone_from(&used);
+            policy = policies.snapshot(&manifest.name, &used, facts)?;
+        }
         check_declared(&used, &manifest)?;
         if policy.mode() == Mode::Enforce {
             check_granted(&used, &manifest, &policy)?;
         }
-        let exports = Exports::link(&code, sandbox)?;
+        let exports = Exports::link(&files.contents.code, &code, sandbox)?;
+        for unexposed in exports.functions().unexposed() {
+            tracing::info!(component = %manifest.name, function = unexposed.path, "is not served: {}", unexposed.reason);
+        }
         check_guard(&exports, &manifest, &policy)?;
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.
         let reuse = if is_blocking { Reuse::default() } else { manifest.instance };
-        let (digest, signer) = (Arc::<str>::from(identity.code.to_string()), admitted.signer.as_deref().map(Arc::from));
+        let digest = Arc::<str>::from(identity.code.to_string());
         let governance = Arc::new(Governance::new(policy, digest.clone(), sandbox));
-        note(sandbox, &manifest, &identity, &admitted)?;
-        let (instances, sandbox) = (Instances::new(reuse), sandbox.clone());
+        let (version, signer) = (&manifest.version, admitted.signer.as_deref().unwrap_or("-"));
+        tracing::info!(component = %manifest.name, %version, %digest, signer, "is loaded");
         Ok(Component {
             manifest,
             identity,
             digest,
-            signer,
+            admitted,
             governance,
-            sandbox,
+            sandbox: sandbox.clone(),
             exports,
-            instances,
+            instances: Instances::new(reuse),
             is_blocking,
             is_stopped: AtomicBool::new(false),
+            stamps: Mutex::default(),
+            since: SystemTime::now(),
         })
-    }
-}
-
-/// Writes down and tells what runs. Where versions count, what is not written down does not run.
-fn note(sandbox: &Sandbox, manifest: &Manifest, identity: &Identity, admitted: &Admitted) -> Result<(), RecordError> {
-    let (component, version, digest) = (&manifest.name, &manifest.version, identity.code);
-    let signer = admitted.signer.as_deref().unwrap_or("-");
-    tracing::info!(%component, %version, %digest, signer, "is loaded");
-    match sandbox.record.note(manifest, identity, admitted) {
-        Err(error) if admitted.floor.is_none() => {
-            tracing::warn!(%component, %error, "what runs is not written down");
-            Ok(())
-        }
-        noted => noted,
     }
 }
 
@@ -338,7 +386,7 @@ impl Component {
         let record = &self.sandbox.record;
         let admitted = self.identity.admit(&self.manifest, policies, policy, record)?;
         match admitted.floor {
-            Some(_) => Ok(record.note(&self.manifest, &self.identity, &admitted)?),
+            Some(_) => Ok(record.note([(&self.manifest, &self.identity, &admitted)])?),
             None => Ok(()),
         }
     }

@@ -58,6 +58,8 @@ pub struct ServerConfig {
     pub cache_bytes_max: usize,
     /// Length of a component's code, in bytes; a longer one is not loaded.
     pub component_bytes_max: u64,
+    /// Versions of each component that are kept to go back to.
+    pub versions_kept_max: usize,
     /// Time for a component's code to be compiled, in milliseconds; one that takes longer is not loaded.
     pub compile_ms_max: u64,
     /// The command that compiles components apart from the server, see [`compile_component`](crate::compile_component); without one
@@ -105,6 +107,7 @@ impl Default for ServerConfig {
             generations_max: 64,
             cache_bytes_max: 4 << 30,
             component_bytes_max: 64 << 20,
+            versions_kept_max: 8,
             compile_ms_max: 60_000,
             compiler: None,
             stack_bytes_max: 512 << 10,

@@ -14,6 +14,7 @@ use crate::audit::{Asked, Audit, Trail};
 use crate::call::Call;
 use crate::capability::env;
 use crate::egress::{self, Egress, EgressError};
+use crate::journal::Journal;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,8 @@ pub(crate) struct Governance {
     pub(crate) ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
+    /// Its last lines.
+    pub(crate) journal: Arc<Journal>,
     /// Its name, as records have it.
     name: Arc<str>,
     /// SHA-256 of its code, in hexadecimal digits.
@@ -50,12 +53,13 @@ pub(crate) struct Governance {
 
 impl Governance {
     pub(crate) fn new(policy: Snapshot, digest: Arc<str>, sandbox: &Sandbox) -> Governance {
-        let Sandbox { metrics, audit, .. } = sandbox;
+        let Sandbox { metrics, audit, journals, .. } = sandbox;
         let governance = Governance {
             component: policy.component().clone(),
             ledger: metrics.ledgers().of(policy.component().as_str()),
             metrics: metrics.clone(),
             audit: audit.clone(),
+            journal: journals.of(policy.component().as_str()),
             name: policy.component().as_str().into(),
             digest,
             recorded: AtomicU64::new(0),

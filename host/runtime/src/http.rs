@@ -1,5 +1,6 @@
 //! HTTP: connections, the host's own routes, and the way in and out of components.
 
+mod admin;
 pub(crate) mod body;
 mod client;
 mod cors;

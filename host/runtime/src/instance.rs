@@ -6,6 +6,7 @@
 
 mod gate;
 mod guest;
+mod invoke;
 mod lane;
 
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use gate::{Gate, Inside};
+pub(crate) use invoke::invoke;
+use invoke::{Invocation, Invoked};
 pub(crate) use lane::SlowLane;
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
@@ -53,7 +56,7 @@ pub(crate) enum Fault {
 
 /// What a guest gets after its deadline to say so itself, before its instance is stopped: host calls end at the deadline, and a
 /// guest that answers then keeps its instance for the others in it.
-const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// How often an instance is looked at from outside: whether a request overran its deadline or nothing happens any more.
 const WATCH: Duration = Duration::from_millis(500);
@@ -77,6 +80,8 @@ enum Job {
     Serve(::http::Request<RequestBody>, Reply<Response>),
     /// To judge a text.
     Check(Question, Reply<Judgement>),
+    /// To run one of its functions.
+    Invoke(Invocation, Reply<Invoked>),
 }
 
 impl Job {
@@ -84,6 +89,7 @@ impl Job {
         match self {
             Job::Serve(_, reply) => reply.slot = Some(slot.clone()),
             Job::Check(_, reply) => reply.slot = Some(slot.clone()),
+            Job::Invoke(_, reply) => reply.slot = Some(slot.clone()),
         }
     }
 
@@ -91,6 +97,7 @@ impl Job {
         match self {
             Job::Serve(_, reply) => reply.send(Err(fault)),
             Job::Check(_, reply) => reply.send(Err(fault)),
+            Job::Invoke(_, reply) => reply.send(Err(fault)),
         }
     }
 }
@@ -186,6 +193,11 @@ impl Instances {
 }
 
 impl Instances {
+    /// Takes no more requests into instances that there are; they end when what is inside has.
+    pub(crate) fn retire(&self) {
+        lock(&self.open).drain(..).for_each(|slot| slot.close());
+    }
+
     /// Takes no more requests into instances under other rights; they end when what is inside has.
     pub(crate) fn keep_only(&self, rights: &Arc<Rights>) {
         lock(&self.open).retain(|slot| slot.is_under(rights));
@@ -313,6 +325,24 @@ pub(crate) async fn check(component: &Arc<Component>, question: Question, call: 
     Ok(answer)
 }
 
+/// Starts an instance and throws it away: what fails here would fail at every request. Where there is no room for one it is not tried.
+///
+/// # Errors
+/// When it can't be started, or takes longer than a request may.
+pub(crate) async fn try_out(component: &Arc<Component>) -> wasmtime::Result<()> {
+    let (rights, clock) = (component.governance.rights(), Arc::<Clock>::default());
+    let call = Call::of_component(&component.governance, &rights);
+    let (deadline, ledgers) = (call.deadline, vec![component.governance.ledger.clone()]);
+    let mut store = component.sandbox.store(&component.governance, &rights, Arc::new(call), &clock);
+    let start = async { component.exports.instantiate(&mut store).await.map(drop) };
+    let started = tokio::time::timeout_at(deadline, Timed::new(Box::pin(start), clock, ledgers)).await;
+    match started {
+        Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>() => Ok(()),
+        Ok(started) => started,
+        Err(_) => Err(wasmtime::format_err!("it takes longer than `wall_ms_max` gives a request")),
+    }
+}
+
 /// Finds an instance for a call and waits for what it answers; the hold is on the work that may go on after that.
 async fn hand_in<T>(
     component: &Arc<Component>,
@@ -435,6 +465,7 @@ async fn live(
         let stderr = if component.exports.is_guard() { String::new() } else { stderr.text() };
         let stderr = crate::capability::log::escape(&stderr, 4096);
         tracing::error!(component = %component.name(), error = format!("{error:#}"), stderr, "an instance failed");
+        component.governance.journal.tell(format!("an instance failed: {error:#} {stderr}"));
     }
 }
 

@@ -23,12 +23,15 @@ mod guard;
 mod http;
 mod inference;
 mod instance;
+mod journal;
+mod lifecycle;
 mod package;
 mod registry;
 mod reload;
 mod sandbox;
 mod stderr;
 mod telemetry;
+mod typed;
 mod watch;
 
 pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};

@@ -1,7 +1,6 @@
 //! Which components there are, and which of them answers a request.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::http::Method;
@@ -10,8 +9,7 @@ use policy::{ComponentName, Facts, Policies, Route, Unchecked};
 
 use crate::audit::Audit;
 use crate::component::{Component, LoadError};
-use crate::config::ServerConfig;
-use crate::sandbox::Sandbox;
+use crate::lifecycle::Stamps;
 
 /// The host's own paths: no component gets one, whatever its policy says.
 const HOST_PATHS: [&str; 7] =
@@ -26,22 +24,33 @@ pub(crate) fn is_admin_path(path: &str) -> bool {
 const MODELS_PATH: &str = "/v1/models";
 
 /// All components and their routes, as they were loaded and under the policies of one moment.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Registry {
-    components: HashMap<String, Arc<Component>>,
-    order: Vec<String>,
-    failures: Vec<(String, Arc<LoadError>)>,
+    components: BTreeMap<String, Arc<Component>>,
+    refusals: BTreeMap<String, Refusal>,
     routes: Routes,
 }
 
+/// Files that are there and not served, whether or not an older state of them is.
+#[derive(Clone)]
+pub(crate) struct Refusal {
+    /// Why not.
+    pub(crate) error: Arc<LoadError>,
+    /// What the files were.
+    pub(crate) stamps: Stamps,
+    /// Which policies held then: others may let it load.
+    pub(crate) policies: u64,
+}
+
 /// Granted routes besides `/c/NAME/*`.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Routes {
     exact: HashMap<String, Vec<Target>>,
     /// Longest prefix first.
     prefixes: Vec<(String, Vec<Target>)>,
 }
 
+#[derive(Clone)]
 struct Target {
     method: policy::Method,
     component: Arc<Component>,
@@ -63,55 +72,70 @@ pub(crate) enum Found {
 }
 
 impl Registry {
-    /// Loads every folder that holds a `component.toml`, in order of name. What doesn't load is left out. What is loaded in
-    /// `before` is taken from there, and gets its policy as it is now: requests inside go on under the one they began with.
-    ///
-    /// # Errors
-    /// When the folder can't be listed. One that isn't there holds no components.
-    pub(crate) fn load(
-        config: &ServerConfig,
-        sandbox: &Arc<Sandbox>,
-        policies: &Policies,
-        facts: &dyn Facts,
-        before: &Registry,
-    ) -> std::io::Result<Registry> {
-        let mut registry = Registry::default();
-        // Those that serve first: what is revoked doesn't wait for what is compiled.
-        let mut stopped: HashMap<&str, Arc<LoadError>> = HashMap::new();
-        for (name, component) in &before.components {
+    /// These components, and of the refusals those that are no other's now. A route that two have been granted is the first one's.
+    fn of(components: impl IntoIterator<Item = Arc<Component>>, refusals: BTreeMap<String, Refusal>) -> Registry {
+        let mut registry = Registry { refusals, ..Registry::default() };
+        components.into_iter().for_each(|component| registry.add_known(component));
+        registry
+    }
+
+    /// The same under other policies: requests inside go on under the one they began with. What the policies don't let run any more
+    /// is out.
+    pub(crate) fn govern(&self, policies: &Policies, facts: &dyn Facts, generation: u64) -> Registry {
+        let (mut kept, mut refusals) = (Vec::new(), self.refusals.clone());
+        for (name, component) in &self.components {
             match component.govern(policies, facts) {
                 Err(error) if error.ends_service() => {
                     tracing::error!("component `{name}` is stopped: {error}");
-                    stopped.insert(name, Arc::new(error));
+                    let stamps = self.refusals.get(name).map_or_else(|| component.stamps(), |refusal| refusal.stamps);
+                    refusals.insert(name.clone(), Refusal { error: Arc::new(error), stamps, policies: generation });
                 }
-                Err(error) => tracing::error!("component `{name}` keeps the policy that it had: {error}"),
-                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!("component `{name}` keeps the policy that it had: {error}");
+                    kept.push(component.clone());
+                }
+                Ok(()) => kept.push(component.clone()),
             }
         }
-        for folder in folders(config)? {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if let Some(error) = stopped.remove(name.as_str()) {
-                registry.failures.push((name, error));
-                continue;
-            }
-            if let Some(component) = before.components.get(&name) {
-                registry.add_known(component.clone());
-                continue;
-            }
-            if let Some(failure) =
-                before.failures.iter().find(|(other, error)| *other == name && !error.may_be_mended_by_policy())
-            {
-                registry.failures.push(failure.clone());
-                continue;
-            }
-            let loaded = Component::load(&folder, policies, facts, config, sandbox).map(Arc::new);
-            if let Err(error) = loaded.and_then(|component| registry.add(component)) {
-                tracing::warn!("component `{name}` is not loaded: {error}");
-                registry.failures.push((name, Arc::new(error)));
-            }
-        }
-        registry.tell_missing_guards();
-        Ok(registry)
+        Registry::of(kept, refusals)
+    }
+
+    /// The same with another component, in the place of the one of its name.
+    ///
+    /// # Errors
+    /// When it has been granted a route that is somebody else's.
+    pub(crate) fn with(&self, component: &Arc<Component>) -> Result<Registry, LoadError> {
+        let mut next = self.without(&[component.name().as_str()]);
+        next.add(component.clone())?;
+        Ok(next)
+    }
+
+    /// The same without some components, and without what is known of their files.
+    pub(crate) fn without(&self, names: &[&str]) -> Registry {
+        let stays = |name: &&String| !names.contains(&name.as_str());
+        let kept = self.components.iter().filter(|(name, _)| stays(name)).map(|(_, component)| component.clone());
+        let refusals = self.refusals.iter().filter(|(name, _)| stays(name));
+        Registry::of(kept.collect::<Vec<_>>(), refusals.map(|(name, refusal)| (name.clone(), refusal.clone())).collect())
+    }
+
+    /// Notes that a component's files are not served; what is served of it stays.
+    pub(crate) fn refuse(&mut self, name: &str, refusal: Refusal) {
+        self.refusals.insert(name.into(), refusal);
+    }
+
+    /// Forgets that a component's files were not served.
+    pub(crate) fn accept(&mut self, name: &str) {
+        self.refusals.remove(name);
+    }
+
+    /// A component by its name.
+    pub(crate) fn component(&self, name: &str) -> Option<&Arc<Component>> {
+        self.components.get(name)
+    }
+
+    /// Why the files of a component, as they are now, are not served.
+    pub(crate) fn refusal(&self, name: &str) -> Option<&Refusal> {
+        self.refusals.get(name)
     }
 
     /// A guard, if there is one of this name.
@@ -120,7 +144,7 @@ impl Registry {
     }
 
     /// Guards may load after what they guard, so this is looked at when all have.
-    fn tell_missing_guards(&self) {
+    pub(crate) fn tell_missing_guards(&self) {
         for component in self.components() {
             let rights = component.governance.rights();
             let guard = rights.policy.guard();
@@ -137,7 +161,11 @@ impl Registry {
         }
     }
 
-    fn add(&mut self, component: Arc<Component>) -> Result<(), LoadError> {
+    /// Adds a component.
+    ///
+    /// # Errors
+    /// When it has been granted a route that is somebody else's.
+    pub(crate) fn add(&mut self, component: Arc<Component>) -> Result<(), LoadError> {
         let rights = component.governance.rights();
         let (granted, _) = rights.policy.routes(component.routes());
         if let Some((route, owner)) = granted.iter().find_map(|route| Some((route, self.routes.owner(route)?))) {
@@ -159,33 +187,36 @@ impl Registry {
                 }
             }
         }
-        let name = component.name().to_string();
-        self.order.push(name.clone());
-        self.components.insert(name, component);
+        self.components.insert(component.name().to_string(), component);
     }
 
     /// Records what is here and was not before, and what is not here any more.
     pub(crate) fn tell(&self, before: &Registry, audit: &Audit) {
         let told = |action: &str, record: Record| audit.note(Record { action: Some(action.into()), ..record });
-        for (_, component) in self.components.iter().filter(|(name, _)| !before.components.contains_key(*name)) {
+        for (name, component) in &self.components {
+            let action = match before.components.get(name) {
+                Some(other) if Arc::ptr_eq(other, component) => continue,
+                Some(_) => "replaced",
+                None => "loaded",
+            };
             let policy = Some(component.governance.rights().policy.hash().clone());
-            told("loaded", Record { policy, ..component.governance.record(Kind::Component) });
+            told(action, Record { policy, ..component.governance.record(Kind::Component) });
         }
         for (_, component) in before.components.iter().filter(|(name, _)| !self.components.contains_key(*name)) {
             told("gone", component.governance.record(Kind::Component));
         }
-        let is_new = |(name, error): &&(String, Arc<LoadError>)| {
-            !before.failures.iter().any(|(other, known)| other == name && known.to_string() == error.to_string())
-        };
-        for (name, error) in self.failures.iter().filter(is_new) {
-            let reason = Some(shorten(&error.to_string()));
-            told("refused", Record { component: Some(shorten(name)), reason, ..Record::new(Kind::Component) });
+        for (name, refusal) in &self.refusals {
+            let error = refusal.error.to_string();
+            if before.refusals.get(name).is_none_or(|known| known.error.to_string() != error) {
+                let (component, reason) = (Some(shorten(name)), Some(shorten(&error)));
+                told("refused", Record { component, reason, ..Record::new(Kind::Component) });
+            }
         }
     }
 
     /// The components, in order of name.
     pub(crate) fn components(&self) -> impl Iterator<Item = &Arc<Component>> {
-        self.order.iter().map(|name| &self.components[name])
+        self.components.values()
     }
 
     /// Whether the host answers this path itself.
@@ -196,9 +227,9 @@ impl Registry {
         HOST_PATHS.contains(&path) || is_admin_path(path) || is_models && !is_granted()
     }
 
-    /// What didn't load.
-    pub(crate) fn failures(&self) -> &[(String, Arc<LoadError>)] {
-        &self.failures
+    /// What is there and not served, by the name of the component.
+    pub(crate) fn refusals(&self) -> &BTreeMap<String, Refusal> {
+        &self.refusals
     }
 
     /// Who answers a request: a granted route, or the component that `/c/NAME/…` names. Only a whole path goes before `/c/NAME`,
@@ -273,16 +304,4 @@ impl Routes {
         let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.prefixes.iter().filter(move |(prefix, _)| is_below(prefix)).flat_map(|(_, targets)| targets)
     }
-}
-
-fn folders(config: &ServerConfig) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(&config.components) {
-        Ok(entries) => entries.collect::<std::io::Result<Vec<_>>>()?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let mut folders: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
-    folders.retain(|folder| folder.join("component.toml").is_file());
-    folders.sort();
-    Ok(folders)
 }

@@ -24,6 +24,7 @@ use crate::cpu::Clock;
 use crate::governance::{Governance, Rights};
 use crate::inference::Inference;
 use crate::instance::SlowLane;
+use crate::journal::Journals;
 use crate::stderr::Tail;
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub(crate) struct Sandbox {
     /// What has run here.
     pub(crate) record: ComponentRecord,
     pub(crate) audit: Arc<Audit>,
+    /// The last lines of each component.
+    pub(crate) journals: Journals,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -83,7 +86,8 @@ impl Sandbox {
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
         let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
         let record = ComponentRecord::at(&config.data);
-        Ok(Sandbox { engine, linker, inference, metrics, audit, compiled, record, blocking, slow })
+        let journals = Journals::default();
+        Ok(Sandbox { engine, linker, inference, metrics, audit, journals, compiled, record, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

@@ -16,7 +16,7 @@ use crate::http::tls::Tls;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Device, number, length and times of a file, followed through links: what changes when it does. None where it is not there.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+pub(crate) type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
 /// Files with what they were when they were last looked at.
 pub(crate) struct WatchedFiles(Vec<(PathBuf, Stamp)>);
@@ -47,7 +47,8 @@ impl WatchedFiles {
     }
 }
 
-fn stamp(file: &Path) -> Stamp {
+/// What a file is now.
+pub(crate) fn stamp(file: &Path) -> Stamp {
     let file = std::fs::metadata(file).ok()?;
     Some((file.dev(), file.ino(), file.len(), (file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())))
 }

@@ -1,36 +1,20 @@
 //! `tessera usage`: what each component and tenant of a running server has used.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::Context;
-use runtime::ServerConfig;
 use serde_json::Value;
+
+use super::admin::ServerArgs;
 
 /// Which server, and how to print.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Settings file; `tessera.toml` is read if it is there.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the server listens, as 127.0.0.1:8080.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// The server's URL, where it is called by a name: https://tessera.example.com.
-    #[arg(long, conflicts_with = "listen")]
-    url: Option<String>,
-    /// A key made by `tessera key create --admin`, where the server asks for one.
-    #[arg(long, env = "TESSERA_KEY", hide_env_values = true)]
-    key: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
-
-/// Longest time to wait for the server.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What is shown of each component: a title, and the value for people.
 type Column = (&'static str, fn(&Value) -> String);
@@ -51,8 +35,7 @@ const COLUMNS: [Column; 9] = [
 ];
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let config = super::serve::read_config(args.config.as_deref())?;
-    let report = ask(&args, &config)?;
+    let report = args.server.get("/usage")?;
     let mut out = std::io::stdout();
     if args.json {
         return Ok(writeln!(out, "{report:#}")?);
@@ -63,29 +46,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         table(&mut out, "tenant", &report["tenants"])?;
     }
     Ok(())
-}
-
-/// Asks the server.
-fn ask(args: &Args, config: &ServerConfig) -> anyhow::Result<Value> {
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let address = args.listen.or(config.admin_listen).unwrap_or(config.listen);
-    let base = args.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-    let url = format!("{}/admin/usage", base.trim_end_matches('/'));
-    let agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).http_status_as_error(false);
-    let agent: ureq::Agent = agent.build().into();
-    let mut request = agent.get(&url);
-    if let Some(key) = &args.key {
-        request = request.header("authorization", format!("Bearer {key}"));
-    }
-    let asked =
-        request.call().with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR or --url URL"))?;
-    match asked.status().as_u16() {
-        200 => {}
-        401 | 403 => anyhow::bail!("{url} is for operators: give a key made by `tessera key create --admin` in TESSERA_KEY"),
-        404 => anyhow::bail!("{url} is not served there: say --listen with the server's `admin_listen`"),
-        status => anyhow::bail!("{url} answers {status}"),
-    }
-    asked.into_body().read_json().with_context(|| format!("{url} gave no usage"))
 }
 
 fn table(out: &mut impl Write, kind: &str, used: &Value) -> anyhow::Result<()> {

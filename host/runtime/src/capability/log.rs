@@ -24,6 +24,7 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
             return;
         }
         let request = &call.id;
+        call.governance.journal.log(name(level), request.as_str(), &line);
         match level {
             Level::Debug => tracing::debug!(target: "component", %component, %request, "{line}"),
             Level::Info => tracing::info!(target: "component", %component, %request, "{line}"),
@@ -39,6 +40,15 @@ fn rank(level: Level) -> policy::Level {
         Level::Info => policy::Level::Info,
         Level::Warn => policy::Level::Warn,
         Level::Error => policy::Level::Error,
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

@@ -178,7 +178,7 @@ fn store(code: &[u8], cache: &Path, entry: &Path) -> std::io::Result<()> {
 }
 
 /// Makes a folder, and those above it, for the owner alone.
-pub(super) fn make_private(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

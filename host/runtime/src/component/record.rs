@@ -3,7 +3,7 @@
 //! From it comes the rule that a component which has to be signed does not run in an older version than before, so a record that
 //! can't be read is an error, not an empty one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Manifest;
 use super::compiled::make_private;
-use super::files::Identity;
+use super::files::{Contents as Files, Identity, version_id};
 
 const FILE: &str = "components.json";
 /// Length of the file, in bytes.
@@ -67,6 +67,9 @@ struct Contents {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct History {
+    /// Whether an operator has turned it off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_disabled: bool,
     /// The highest version that ran where a signature was required.
     version_max: Option<Version>,
     /// What ran, the latest last.
@@ -76,16 +79,30 @@ struct History {
 /// One state of a component that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
-    version: String,
+pub(crate) struct Run {
+    /// Its version, as its manifest says.
+    pub(crate) version: String,
     /// SHA-256 of `component.wasm`.
-    digest: Digest,
+    pub(crate) digest: Digest,
     /// SHA-256 of `component.toml`.
     manifest: Digest,
     /// The trusted key that had signed it.
-    signer: Option<String>,
+    pub(crate) signer: Option<String>,
     /// When it was first loaded, in seconds of Unix time.
-    first_unix_s: u64,
+    pub(crate) first_unix_s: u64,
+}
+
+impl Run {
+    /// Its short name.
+    pub(crate) fn id(&self) -> String {
+        version_id(self.digest, self.manifest)
+    }
+
+    /// Whether it was made of these files.
+    pub(crate) fn is_of(&self, contents: &Files) -> bool {
+        let manifest = Digest::of(contents.manifest.as_deref().unwrap_or_default());
+        (self.digest, self.manifest) == (Digest::of(&contents.code), manifest)
+    }
 }
 
 impl ComponentRecord {
@@ -115,26 +132,73 @@ impl ComponentRecord {
         Ok(self.read()?.components.remove(component).and_then(|history| history.version_max))
     }
 
-    /// Writes down that a component runs.
-    pub(crate) fn note(&self, manifest: &Manifest, identity: &Identity, admitted: &Admitted) -> Result<(), RecordError> {
+    /// What has run of a component, the latest last.
+    ///
+    /// # Errors
+    /// When the record is there and can't be read.
+    pub(crate) fn runs(&self, component: &str) -> Result<Vec<Run>, RecordError> {
+        let found = self.read()?.components.into_iter().find(|(name, _)| name.as_str() == component);
+        Ok(found.map_or_else(Vec::new, |(_, history)| history.runs))
+    }
+
+    /// The components that an operator has turned off.
+    ///
+    /// # Errors
+    /// When the record is there and can't be read.
+    pub(crate) fn disabled(&self) -> Result<BTreeSet<String>, RecordError> {
+        let all = self.read()?.components.into_iter();
+        Ok(all.filter(|(_, history)| history.is_disabled).map(|(name, _)| name.to_string()).collect())
+    }
+
+    /// Writes down that an operator has turned a component off, or on again.
+    ///
+    /// # Errors
+    /// When the record can't be read or written.
+    pub(crate) fn disable(&self, component: &ComponentName, is_disabled: bool) -> Result<(), RecordError> {
+        self.change(|contents| {
+            let history = contents.components.entry(component.clone()).or_default();
+            std::mem::replace(&mut history.is_disabled, is_disabled) != is_disabled
+        })
+    }
+
+    /// Writes down that components run.
+    ///
+    /// # Errors
+    /// When the record can't be read or written.
+    pub(crate) fn note<'a>(
+        &self,
+        components: impl IntoIterator<Item = (&'a Manifest, &'a Identity, &'a Admitted)>,
+    ) -> Result<(), RecordError> {
+        let first_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.change(|contents| {
+            let mut is_news = false;
+            for (manifest, identity, admitted) in components {
+                let run = Run {
+                    version: manifest.version.chars().take(VERSION_CHARS_MAX).collect(),
+                    digest: identity.code,
+                    manifest: identity.manifest(),
+                    signer: admitted.signer.clone(),
+                    first_unix_s,
+                };
+                let history = contents.components.entry(manifest.name.clone()).or_default();
+                is_news |= history.add(run, admitted.floor.clone());
+            }
+            is_news
+        })
+    }
+
+    /// Changes what is known; `change` tells whether there is something to write.
+    fn change(&self, change: impl FnOnce(&mut Contents) -> bool) -> Result<(), RecordError> {
         let unusable = |cause| RecordError::Unusable { file: self.file.clone(), cause };
         make_private(&self.folder).map_err(unusable)?;
         // Held until the end: another server of this folder may have something to write as well.
         let lock = File::create(self.folder.join("components.lock")).map_err(unusable)?;
         lock.lock().map_err(unusable)?;
         let mut contents = self.read()?;
-        let history = contents.components.entry(manifest.name.clone()).or_default();
-        let run = Run {
-            version: manifest.version.chars().take(VERSION_CHARS_MAX).collect(),
-            digest: identity.code,
-            manifest: identity.manifest(),
-            signer: admitted.signer.clone(),
-            first_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        };
-        if !history.add(run, admitted.floor.clone()) {
-            return Ok(());
+        match change(&mut contents) {
+            true => self.write(&contents).map_err(unusable),
+            false => Ok(()),
         }
-        self.write(&contents).map_err(unusable)
     }
 
     fn read(&self) -> Result<Contents, RecordError> {
@@ -198,7 +262,8 @@ mod tests {
         assert!(history.add(run("1.0.0"), None) && history.version_max.is_none());
         assert!(history.add(run("1.2.0"), version("1.2.0")));
         assert!(history.add(Run { first_unix_s: 9, ..run("1.0.0") }, version("1.0.0")));
-        assert_eq!(history, History { version_max: version("1.2.0"), runs: vec![run("1.2.0"), run("1.0.0")] });
+        let runs = vec![run("1.2.0"), run("1.0.0")];
+        assert_eq!(history, History { is_disabled: false, version_max: version("1.2.0"), runs });
         assert!(!history.add(Run { first_unix_s: 11, ..run("1.0.0") }, version("1.0.0")), "no news");
         for patch in 0..100 {
             history.add(run(&format!("2.0.{patch}")), None);

@@ -13,11 +13,12 @@ use axum::routing::{MethodRouter, delete, get};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
-use super::error;
 use super::request::Visitor;
 use super::server::Shared;
+use super::{admin, error};
 use crate::audit;
 use crate::erase::{self, Erased};
+use crate::registry::Refusal;
 
 const MODELS_OWNER: &str = "tessera";
 
@@ -34,6 +35,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
+        .merge(admin::router())
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
@@ -181,17 +183,18 @@ async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Ext
         json!({
             "name": manifest.name, "version": manifest.version, "description": manifest.description,
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
-            "digest": *component.digest, "signer": component.signer.as_deref(),
+            "digest": *component.digest, "signer": component.admitted.signer,
         })
     };
-    let failed = |(name, error): &(String, Arc<crate::component::LoadError>)| {
-        let reason = error.to_string();
-        json!({"name": name, "status": "not loaded", "reason": reason.lines().next().unwrap_or_default()})
-    };
     let registry = shared.registry.load();
-    let failures = if visitor.caller.is_admin() { registry.failures() } else { &[] };
+    let failed = |(name, refusal): (&String, &Refusal)| {
+        let reason = refusal.error.to_string();
+        let status = if registry.component(name).is_some() { "replacement not loaded" } else { "not loaded" };
+        json!({"name": name, "status": status, "reason": reason.lines().next().unwrap_or_default()})
+    };
+    let refusals = visitor.caller.is_admin().then(|| registry.refusals());
     let may_ask = |component: &&Arc<crate::component::Component>| visitor.caller.may_ask(component.name()).is_ok();
-    let services = registry.components().filter(may_ask).map(service).chain(failures.iter().map(failed));
+    let services = registry.components().filter(may_ask).map(service).chain(refusals.into_iter().flatten().map(failed));
     let services: Vec<Value> = services.collect();
     Json(json!({"services": services}))
 }

@@ -22,6 +22,7 @@ use crate::governance::Rights;
 use crate::guard::Watch;
 use crate::instance;
 use crate::registry::Found;
+use crate::typed;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -185,7 +186,7 @@ async fn reach(
     let limits = rights.policy.limits();
     let asked = (request.method(), request.uri().path());
     let Some(watch) = Watch::new(&shared.registry.load(), component, rights, &call, asked) else {
-        let response = instance::dispatch(component, request, call).await?;
+        let response = answer(errand, request, call).await?;
         return Ok(response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))));
     };
     let checked = match tokio::time::timeout_at(call.deadline, Box::pin(watch.input(request))).await {
@@ -196,9 +197,21 @@ async fn reach(
         }
         Err(_) => return Err(instance::Fault::Deadline),
     };
-    let response = instance::dispatch(component, checked, call).await?;
+    let response = answer(errand, checked, call).await?;
     let response = response.map(|body| body.limited(limits.response_body_bytes_max));
     Ok(Box::pin(watch.output(response)).await.unwrap_or_else(|refusal| refusal.response(limits.request_body_bytes_max)))
+}
+
+/// The component's own answer: on its default route by one of its functions, where the path is one's.
+async fn answer(
+    errand: Errand<'_>,
+    request: Request<RequestBody>,
+    call: Arc<Call>,
+) -> Result<instance::Response, instance::Fault> {
+    match errand.path_start {
+        0 => instance::dispatch(errand.component, request, call).await,
+        _ => Box::pin(typed::answer::answer(errand.component, request, call)).await,
+    }
 }
 
 /// Length of header lines as they stand on the wire: each with a colon, a space and its line's end.

@@ -17,12 +17,12 @@ use super::tls::{Tls, TlsError};
 use crate::audit::{self, AUDIT_FOLDER, Audit};
 use crate::auth::Auth;
 use crate::call::RequestId;
-use crate::component::LoadError;
 use crate::component::record::RecordError;
 use crate::config::{ConfigError, ServerConfig};
 use crate::facts::ServerFacts;
 use crate::inference::Inference;
-use crate::registry::Registry;
+use crate::lifecycle::Lifecycle;
+use crate::registry::{Refusal, Registry};
 use crate::reload::Watch;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
@@ -86,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) registry: ArcSwap<Registry>,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) facts: ServerFacts,
     /// Who may call; none where nobody has to say who they are.
@@ -105,7 +106,8 @@ impl Shared {
 /// A server that listens and has loaded its components.
 pub struct Server {
     shared: Arc<Shared>,
-    policies: Watch,
+    /// That of the policies, and that of the components.
+    watches: [Watch; 2],
     watched: Watched,
     main: Socket,
     admin: Option<Socket>,
@@ -150,21 +152,21 @@ impl Server {
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config, inference.as_ref()).map_err(ServerError::Random)?;
         sandbox.record.check()?;
-        let watch = Watch::start(&config.policies);
+        let watches = [&config.policies, &config.components].map(|folder| Watch::start(folder));
         let policies = Policies::read(&config.policies)?;
         let files = config.tls.iter().flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
         let (certificate, keys) = (WatchedFiles::new(files), WatchedFiles::new([config.keys_file()]));
         let tls = config.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let auth = Auth::new(&config, policies.tenants(), &metrics)?;
-        let load = || Registry::load(&config, &sandbox, &policies, &facts, &Registry::default());
-        let registry = tokio::task::block_in_place(load)
+        let load = || Lifecycle::start(&config, &sandbox, policies, &facts);
+        let (lifecycle, registry) = tokio::task::block_in_place(load)
             .map_err(|cause| ServerError::Components { folder: config.components.clone(), cause })?;
         registry.tell(&Registry::default(), &sandbox.audit);
         let registry = ArcSwap::from_pointee(registry);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let requests = AtomicU64::new(0);
-        let shared = Shared { config, inference, registry, sandbox, facts, auth, metrics, started, requests };
-        Ok(Server { shared: Arc::new(shared), policies: watch, watched: Watched { keys, certificate, tls }, main, admin })
+        let shared = Shared { config, inference, registry, lifecycle, sandbox, facts, auth, metrics, started, requests };
+        Ok(Server { shared: Arc::new(shared), watches, watched: Watched { keys, certificate, tls }, main, admin })
     }
 
     /// Where it listens; the port is the real one.
@@ -184,13 +186,13 @@ impl Server {
 
     /// The components that did not load, and why.
     pub fn failures(&self) -> Vec<(String, String)> {
-        let told = |(name, error): &(String, Arc<LoadError>)| (name.clone(), error.to_string());
-        self.shared.registry.load().failures().iter().map(told).collect()
+        let told = |(name, refusal): (&String, &Refusal)| (name.clone(), refusal.error.to_string());
+        self.shared.registry.load().refusals().iter().map(told).collect()
     }
 
     /// Serves until `stop` is ready; then takes no more connections and gives running requests their time to finish.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Server { shared, policies, watched, main, admin } = self;
+        let Server { shared, watches: [policies, components], watched, main, admin } = self;
         let tls = watched.tls.clone();
         let door =
             |socket: Socket, serves| Door::new(socket.listener, tls.clone(), Threshold::new(&shared, serves), &shared.config);
@@ -198,7 +200,8 @@ impl Server {
             None => vec![door(main, Serves::Everything)],
             Some(admin) => vec![door(main, Serves::Public), door(admin, Serves::Admin)],
         };
-        let reloads = tokio::spawn(policies.run(shared.clone()));
+        let reloads = tokio::spawn(policies.follow_policies(shared.clone()));
+        let arrivals = tokio::spawn(components.follow_components(shared.clone()));
         let looks = tokio::spawn(watched.run(shared.clone()));
         let graceful = GracefulShutdown::new();
         tokio::select! {
@@ -207,6 +210,7 @@ impl Server {
         }
         drop(doors);
         reloads.abort();
+        arrivals.abort();
         looks.abort();
         let drain = Duration::from_millis(shared.config.drain_ms_max);
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {

@@ -110,7 +110,7 @@ fn what_is_compiled_are_the_bytes_that_were_hashed() {
     let config = config(folder.path(), Some(&script));
     let files = crate::component::files::ComponentFiles::read(&component, 100).expect("reads");
     let engine = Engine::default();
-    cache(&config, &engine).0.load(&engine, &files.code, files.code_digest(), &config).expect("loads");
+    cache(&config, &engine).0.load(&engine, &files.contents.code, files.code_digest(), &config).expect("loads");
     assert_eq!(std::fs::read(code).expect("reads"), b"swapped\n");
     let compiled = std::fs::read(seen).expect("reads");
     assert_eq!((compiled.as_slice(), Digest::of(&compiled)), (&EMPTY[..], files.code_digest()));
