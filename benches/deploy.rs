@@ -93,13 +93,14 @@ fn replace(server: &Served, file: &Path, number: u64) -> anyhow::Result<f64> {
 
 /// Replaces while clients ask; gives the times, and how many requests there were. A request that fails ends the bench.
 fn under_load(server: &Served, file: &Path, number: &mut u64) -> anyhow::Result<(Samples, u64)> {
-    let (is_over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (is_over, asked, address) = (AtomicBool::new(false), AtomicU64::new(0), server.address);
     let mut samples = Samples::default();
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| -> anyhow::Result<()> {
+        let (is_over, asked) = (&is_over, &asked);
+        let load = scope.spawn(move || -> anyhow::Result<()> {
             while !is_over.load(Ordering::Acquire) {
                 let pace = Pace::Every(Duration::from_millis(4));
-                let load = client::drive(server.address, &client::get(PATH), CLIENTS, pace, Duration::from_millis(500))?;
+                let load = client::drive(address, &client::get(PATH), CLIENTS, pace, Duration::from_millis(500))?;
                 asked.fetch_add(load.requests, Ordering::Relaxed);
             }
             Ok(())
