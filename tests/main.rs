@@ -37,6 +37,7 @@ mod capability {
 mod callers;
 mod cases;
 mod chat;
+mod command;
 mod component;
 mod engine;
 mod generate;

@@ -4,6 +4,8 @@
 
 mod catalog;
 mod command;
+mod component_source;
+mod oci;
 mod pull;
 
 use std::io::Write;
@@ -54,6 +56,12 @@ enum Command {
     Key(command::key::Command),
     /// Sign a component, or make a key to sign with.
     Sign(command::sign::Args),
+    /// Run a component once, as a program, under a policy.
+    Run(command::run::Args),
+    /// Make a package of a component.
+    Package(command::package::Args),
+    /// Push a component into an OCI registry.
+    Push(command::push::Args),
     /// Whether a component is signed, by whom, and whether the policies let it run.
     Verify(command::verify::Args),
     /// Show what each component and tenant of a running server has used.
@@ -89,6 +97,12 @@ fn main() -> ExitCode {
         Command::Model(command) => command::model::run(command),
         Command::Key(command) => command::key::run(command),
         Command::Sign(args) => command::sign::run(args),
+        Command::Run(args) => match command::run::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Package(args) => command::package::run(args),
+        Command::Push(args) => command::push::run(args),
         Command::Verify(args) => command::verify::run(args),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),
