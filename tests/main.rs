@@ -62,4 +62,5 @@ mod model {
 mod policy;
 mod shutdown;
 mod tidy;
+mod typed;
 mod wasi_http;
