@@ -107,9 +107,9 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
 }
 
 /// Log lines go to standard error: what RUST_LOG asks for, else `info`. `wasmtime_wasi_nn` writes a line for each mistake of a
-/// guest, as often as the guest likes.
+/// guest, as often as the guest likes, and `rmcp` several for each message of a client.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,wasmtime_wasi_nn=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,wasmtime_wasi_nn=off,rmcp=error"));
     let has_colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(std::io::stderr).init();
 }

@@ -13,9 +13,9 @@ use axum::routing::{MethodRouter, delete, get};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
-use super::{admin, error};
 use super::request::Visitor;
 use super::server::Shared;
+use super::{admin, error, mcp};
 use crate::audit;
 use crate::erase::{self, Erased};
 use crate::registry::Refusal;
@@ -36,6 +36,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
         .merge(admin::router())
+        .route("/mcp", mcp::route(&shared))
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
