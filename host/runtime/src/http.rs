@@ -10,6 +10,7 @@ mod entrance;
 pub(crate) mod error;
 pub(crate) mod exchange;
 mod host;
+mod mcp;
 mod request;
 pub(crate) mod server;
 pub(crate) mod tls;

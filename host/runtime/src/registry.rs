@@ -12,13 +12,14 @@ use crate::component::{Component, LoadError};
 use crate::lifecycle::Stamps;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 9] = [
+const HOST_PATHS: [&str; 10] = [
     "/health",
     "/ready",
     "/metrics",
     "/admin/models",
     "/admin/usage",
     "/docs",
+    "/mcp",
     "/openapi.json",
     "/v1/health_check",
     "/v1/list_service",

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::request::Visitor;
 use super::server::Shared;
-use super::{admin, describe, error};
+use super::{admin, describe, error, mcp};
 use crate::audit;
 use crate::erase::{self, Erased};
 use crate::registry::Refusal;
@@ -38,6 +38,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .merge(admin::router())
         .route("/openapi.json", only(get(describe::server)))
         .route("/docs", only(get(describe::page)))
+        .route("/mcp", mcp::route(&shared))
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
