@@ -2,15 +2,20 @@
 
 pub(crate) mod audit;
 pub(crate) mod bench;
+pub(crate) mod build;
 pub(crate) mod chat;
+pub(crate) mod check;
 pub(crate) mod compile;
+pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod key;
 pub(crate) mod model;
+pub(crate) mod new;
 pub(crate) mod policy;
 pub(crate) mod pull;
 pub(crate) mod serve;
 pub(crate) mod sign;
+pub(crate) mod test;
 pub(crate) mod usage;
 pub(crate) mod verify;

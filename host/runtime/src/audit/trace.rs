@@ -153,10 +153,7 @@ impl Trace {
     }
 
     fn usage(&self) -> Usage {
-        let used = self
-            .call
-            .get()
-            .map(|call| Usage { cpu_ns: call.cpu_ns.load(Ordering::Relaxed), ..call.trail.usage() });
+        let used = self.call.get().map(|call| Usage { cpu_ns: call.cpu_ns.load(Ordering::Relaxed), ..call.trail.usage() });
         Usage { took_us: microseconds(self.start.elapsed()), ..used.unwrap_or_default() }
     }
 }
