@@ -82,6 +82,7 @@ export async function call(capability) {
   try {
     return await capability();
   } catch (error) {
-    throw typeof error?.code === "string" && !(error instanceof Error) ? new CapabilityError(error) : error;
+    const told = error?.payload ?? error; // componentize-qjs wraps what is no Error
+    throw typeof told?.code === "string" && !(told instanceof Error) ? new CapabilityError(told) : error;
   }
 }

@@ -59,7 +59,7 @@ pub(crate) fn componentize_py() -> anyhow::Result<Command> {
     })?;
     let mut command = Command::new("python3");
     command.args(["-c", "import sys, componentize_py; sys.argv[0] = 'componentize-py'; sys.exit(componentize_py.script())"]);
-    command.env("PYTHONPATH", &folder).env_remove("VIRTUAL_ENV");
+    command.env("PYTHONPATH", &folder).env_remove("VIRTUAL_ENV").env("RUST_BACKTRACE", "0");
     Ok(command)
 }
 

@@ -78,17 +78,17 @@ fn module(interface: &str) -> String {
     if interface == "types" { format!("{package}_types") } else { package }
 }
 
-/// The entry: the exports of the host's own interfaces, then what the author defines.
+/// The entry: classes for the exports of the host's own interfaces, then what the author defines.
 fn entry(world: &World) -> String {
     let exports = world.exports();
-    let mut lines = vec![format!("import {MODULE}  # what it registers comes first")];
+    let mut text = format!("import {MODULE}  # what it registers comes first\nfrom wit_world import exports\n");
     for (interface, class) in [("tessera:handler/handler@", "Handler"), ("tessera:guard/guard@", "Guard")] {
         if exports.iter().any(|name| name.starts_with(interface)) {
-            lines.push(format!("from tessera_sdk.exports import {class}"));
+            text += &format!("from tessera_sdk.exports import {class} as Our{class}\n");
+            text += &format!("\n\nclass {class}(Our{class}, exports.{class}):\n    pass\n\n\n");
         }
     }
-    lines.push(format!("from {MODULE} import *"));
-    lines.join("\n") + "\n"
+    text + &format!("from {MODULE} import *\n")
 }
 
 /// Installs what the project depends on, unless it is the same as before.
