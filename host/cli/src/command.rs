@@ -19,3 +19,4 @@ pub(crate) mod sign;
 pub(crate) mod test;
 pub(crate) mod usage;
 pub(crate) mod verify;
+pub(crate) mod wit;

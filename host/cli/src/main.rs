@@ -39,6 +39,9 @@ enum Command {
     Test(command::test::Args),
     /// Serve a plugin while it is being written.
     Dev(command::dev::Args),
+    /// Print the reference of the host's interfaces, as Markdown.
+    #[command(hide = true)]
+    Wit,
     /// Talk with a model in the terminal.
     Chat(command::chat::Args),
     /// Measure how fast a language model runs here.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Check(args) => command::check::run(args),
         Command::Test(args) => command::test::run(args),
         Command::Dev(args) => command::dev::run(args),
+        Command::Wit => command::wit::run(),
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod look;
 pub(crate) mod lower;
+pub(crate) mod reference;
 pub(crate) mod serve;
 pub(crate) mod template;
 pub(crate) mod toolchain;
