@@ -2,10 +2,11 @@
 
 pub(crate) mod build;
 pub(crate) mod case;
+pub(crate) mod docs;
 pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod look;
-pub(crate) mod lower;
+pub(crate) mod patch;
 pub(crate) mod reference;
 pub(crate) mod serve;
 pub(crate) mod template;

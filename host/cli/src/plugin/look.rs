@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{Resolve, WorldItem, WorldKey};
 
-use super::wit;
+use super::{docs, wit};
 
 /// What a component imports and exports.
 #[derive(Debug, Default)]
@@ -37,8 +37,12 @@ impl Look {
         Look::of(&code).with_context(|| format!("{} is no component", file.display()))
     }
 
-    fn of(code: &[u8]) -> anyhow::Result<Look> {
-        let DecodedWasm::Component(resolve, world) = decode(code)? else { bail!("it is a WIT package") };
+    /// Looks at a component.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn of(code: &[u8]) -> anyhow::Result<Look> {
+        let DecodedWasm::Component(resolve, world) = decode(&docs::without(code))? else { bail!("it is a WIT package") };
         let mut look = Look { bytes: code.len() as u64, ..Look::default() };
         let world = &resolve.worlds[world];
         for (key, item) in &world.imports {

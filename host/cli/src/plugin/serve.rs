@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use engine::{Engine, EngineConfig};
 use policy::PolicyFile;
 use runtime::{Inference, Server, ServerConfig};
@@ -53,6 +53,7 @@ impl Place<'_> {
 
     /// Copies the component into a folder of components, and its policy into one of policies.
     fn config(&self) -> anyhow::Result<ServerConfig> {
+        ensure!(self.plugin.code().is_file(), "there is no component.wasm yet: `tessera build` makes it");
         let (root, name) = (self.plugin.made().join("serve"), self.plugin.name());
         let components = fresh(&root.join("components"))?;
         let folder = fresh(&components.join(name))?;

@@ -1,8 +1,9 @@
-//! Marks imports of a component as `async` that were built as ones that wait.
+//! What is changed in the components that tools make, byte by byte and without moving any.
 //!
-//! A guest may wait for an `async` import where it calls it: only the type of the import has to say `async`. That is one byte of
-//! the component's binary form (Component Model, Binary.md: a function type begins with 0x40, an async one with 0x43). It is found
-//! by reading the type sections up to it, in nested components as well.
+//! Imports that the tool built as ones that wait are marked as `async`: a guest may wait for an `async` import where it calls it,
+//! only the type of the import has to say so (Component Model, Binary.md: a function type begins with 0x40, an async one with
+//! 0x43). And what a tool exports for itself, to set the guest up as it is built, is hidden: nobody may call that on a server. The
+//! section of the export becomes a custom one, and later indices count one less.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,25 +15,25 @@ use super::world::AsyncImport;
 const PREAMBLE: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 /// Components in components.
 const DEPTH_MAX: usize = 16;
+/// What componentize-qjs and componentize-py export for themselves.
+const TOOLS: [&str; 2] = ["init", "exports"];
 
+const SORT_FUNCTION: u8 = 1;
 const SORT_TYPE: u8 = 3;
+const SORT_INSTANCE: u8 = 5;
 const FUNCTION: u8 = 0x40;
 const ASYNC_FUNCTION: u8 = 0x43;
 
-/// Marks these imports.
+/// Marks these imports, and hides what tools export for themselves.
 ///
 /// # Errors
-/// When the bytes are no component, or import none of them under such a name.
-pub(crate) fn mark_async(component: &mut [u8], imports: &BTreeSet<AsyncImport>) -> anyhow::Result<()> {
-    if imports.is_empty() {
-        return Ok(());
-    }
-    let mut reader = Reader { bytes: component, at: 0, imports, found: BTreeSet::new() };
-    let end = reader.bytes.len();
+/// When the bytes are no component, or one in which that can't be done.
+pub(crate) fn patch(component: &mut [u8], imports: &BTreeSet<AsyncImport>) -> anyhow::Result<()> {
+    let end = component.len();
+    let mut reader = Reader { bytes: component, at: 0, imports, edits: BTreeMap::new(), instances: 0, hidden: None };
     reader.component(end, 0).context("the component that the tool made can't be read")?;
-    for place in std::mem::take(&mut reader.found) {
-        let byte = component.get_mut(place).context("a place that was read")?;
-        *byte = ASYNC_FUNCTION;
+    for (place, value) in std::mem::take(&mut reader.edits) {
+        *component.get_mut(place).context("a place that was read")? = value;
     }
     Ok(())
 }
@@ -51,8 +52,12 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     imports: &'a BTreeSet<AsyncImport>,
-    /// Where the types of wanted imports begin.
-    found: BTreeSet<usize>,
+    /// Bytes to change: where, and to what.
+    edits: BTreeMap<usize, u8>,
+    /// Instances of the outermost component so far.
+    instances: usize,
+    /// The export of the outermost component that is hidden: its sort, and its own index where it is an instance.
+    hidden: Option<(u8, usize)>,
 }
 
 impl Reader<'_> {
@@ -63,12 +68,15 @@ impl Reader<'_> {
         self.at += PREAMBLE.len();
         let mut types = Vec::new();
         while self.at < end {
+            let start = self.at;
             let (section, length) = (self.byte()?, self.number()?);
             let next = self.at.checked_add(length).filter(|next| *next <= end).context("a section goes beyond the end")?;
             match section {
                 4 => self.component(next, depth + 1)?,
+                5 if depth == 0 => self.instances += self.number()?,
                 6 => self.each(|reader| {
                     let sort = reader.alias()?;
+                    reader.instances += usize::from(depth == 0 && sort == SORT_INSTANCE);
                     types.extend((sort == SORT_TYPE).then_some(Type::Other));
                     Ok(())
                 })?,
@@ -76,8 +84,11 @@ impl Reader<'_> {
                     types.push(reader.definition(0)?);
                     Ok(())
                 })?,
-                10 => self.each(|reader| reader.import(&mut types))?,
-                11 => self.each(|reader| reader.export(&mut types))?,
+                10 => self.each(|reader| reader.import(&mut types, depth))?,
+                11 if depth == 0 && self.is_tools_export()? => {
+                    self.edits.insert(start, 0);
+                }
+                11 => self.each(|reader| reader.export(&mut types, depth))?,
                 _ => {}
             }
             self.at = next;
@@ -85,23 +96,53 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn import(&mut self, types: &mut Vec<Type>) -> anyhow::Result<()> {
+    fn import(&mut self, types: &mut Vec<Type>, depth: usize) -> anyhow::Result<()> {
         let name = self.name()?;
         let (kind, index) = self.description()?;
-        types.extend((kind == 3).then_some(Type::Other));
-        let Some(Type::Instance(functions)) = types.get(index).filter(|_| kind == 5) else { return Ok(()) };
+        types.extend((kind == SORT_TYPE).then_some(Type::Other));
+        if kind != SORT_INSTANCE {
+            return Ok(());
+        }
+        self.instances += usize::from(depth == 0);
+        let Some(Type::Instance(functions)) = types.get(index) else { return Ok(()) };
         for import in self.imports.iter().filter(|import| import.interface == name) {
-            self.found.extend(functions.get(&import.function));
+            self.edits.extend(functions.get(&import.function).map(|place| (*place, ASYNC_FUNCTION)));
         }
         Ok(())
     }
 
-    fn export(&mut self, types: &mut Vec<Type>) -> anyhow::Result<()> {
+    /// Whether a section of exports is one that a tool made for itself; it has one export then.
+    fn is_tools_export(&mut self) -> anyhow::Result<bool> {
+        let start = self.at;
+        let (count, name, sort) = (self.number()?, self.name()?, self.sort()?);
+        if count == 1 && TOOLS.contains(&name.as_str()) && self.hidden.is_none() {
+            self.hidden = Some((sort, self.instances));
+            return Ok(true);
+        }
+        self.at = start;
+        Ok(false)
+    }
+
+    fn export(&mut self, types: &mut Vec<Type>, depth: usize) -> anyhow::Result<()> {
         self.name()?;
         let sort = self.sort()?;
-        self.number()?;
+        let place = self.at;
+        let index = self.number()?;
         types.extend((sort == SORT_TYPE).then_some(Type::Other));
-        self.optional(|reader| reader.description().map(drop))
+        self.optional(|reader| reader.description().map(drop))?;
+        match self.hidden {
+            _ if depth > 0 => {}
+            Some((SORT_FUNCTION, _)) if sort == SORT_FUNCTION => {
+                bail!("the world exports a function by itself: put it into an interface")
+            }
+            Some((SORT_INSTANCE, hidden)) if sort == SORT_INSTANCE && index > hidden => {
+                ensure!(index < 0x80, "there are too many instances");
+                self.edits.insert(place, index as u8 - 1);
+            }
+            _ => {}
+        }
+        self.instances += usize::from(depth == 0 && sort == SORT_INSTANCE);
+        Ok(())
     }
 
     /// A type's definition.
@@ -296,29 +337,34 @@ mod tests {
         let before = component();
         for (function, ordinal) in [("wait", 0), ("other", 1)] {
             let mut after = before.clone();
-            mark_async(&mut after, &import(function)).expect("marks");
+            patch(&mut after, &import(function)).expect("marks");
             let changed: Vec<usize> = (0..before.len()).filter(|&at| before[at] != after[at]).collect();
             let functions: Vec<usize> = (1..before.len()).filter(|&at| before[at - 1..=at] == [1, FUNCTION]).collect();
             assert_eq!(changed, [functions[ordinal], functions[ordinal + 2]], "{function}");
             assert!(changed.iter().all(|&at| after[at] == ASYNC_FUNCTION));
         }
         let mut after = before.clone();
-        mark_async(&mut after, &import("unknown")).expect("nothing to mark");
+        patch(&mut after, &import("unknown")).expect("nothing to mark");
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn an_export_of_the_tool_is_hidden_and_later_indices_count_one_less() {
+        let own = section(11, b"\x01\0\x07exports\x05\0\0");
+        let instance = section(5, b"\x01\x01\0");
+        let other = section(11, b"\x01\0\x05a:b/d\x05\x02\0");
+        let mut code = [component(), own, instance, other].concat();
+        let before = code.clone();
+        patch(&mut code, &BTreeSet::new()).expect("hides");
+        let changed: Vec<(u8, u8)> = before.iter().zip(&code).filter(|(a, b)| a != b).map(|(a, b)| (*a, *b)).collect();
+        assert_eq!(changed, [(11, 0), (2, 1)]);
     }
 
     #[test]
     fn a_component_that_is_cut_within_a_section_is_refused() {
         let whole = component();
-        let cut = (9..whole.len()).filter(|&end| mark_async(&mut whole[..end].to_vec(), &import("wait")).is_err()).count();
+        let cut = (9..whole.len()).filter(|&end| patch(&mut whole[..end].to_vec(), &import("wait")).is_err()).count();
         assert!(cut > whole.len() / 2, "only {cut} cuts were refused");
-        assert!(mark_async(&mut b"\0asm\x01\0\0\0".to_vec(), &import("wait")).is_err());
-    }
-
-    #[test]
-    fn without_imports_nothing_is_read() {
-        let mut garbage = b"garbage".to_vec();
-        mark_async(&mut garbage, &BTreeSet::new()).expect("nothing to do");
-        assert_eq!(garbage, b"garbage");
+        assert!(patch(&mut b"\0asm\x01\0\0\0".to_vec(), &import("wait")).is_err());
     }
 }
