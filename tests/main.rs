@@ -59,6 +59,7 @@ mod model {
     mod minilm;
     mod roberta;
 }
+mod plugins;
 mod policy;
 mod shutdown;
 mod tidy;
