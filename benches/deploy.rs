@@ -61,10 +61,8 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
 /// The least that it can take: the compiler alone, as the server starts it.
 fn compile_ms(code: &[u8]) -> anyhow::Result<f64> {
     let config = ServerConfig::default();
-    let limits =
-        [config.stack_bytes_max as u64, config.component_bytes_max, config.compile_ms_max].map(|limit| limit.to_string());
-    let arguments =
-        ["compile", "--stack-bytes-max", &limits[0], "--component-bytes-max", &limits[1], "--compile-ms-max", &limits[2]];
+    let limits = [config.stack_bytes_max as u64, config.component_bytes_max, config.compile_ms_max].map(|limit| limit.to_string());
+    let arguments = ["compile", "--stack-bytes-max", &limits[0], "--component-bytes-max", &limits[1], "--compile-ms-max", &limits[2]];
     let start = Instant::now();
     let mut compiler = Command::new(process::tessera()?);
     let mut compiler = compiler.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -95,13 +93,14 @@ fn replace(server: &Served, file: &Path, number: u64) -> anyhow::Result<f64> {
 
 /// Replaces while clients ask; gives the times, and how many requests there were. A request that fails ends the bench.
 fn under_load(server: &Served, file: &Path, number: &mut u64) -> anyhow::Result<(Samples, u64)> {
-    let (is_over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (is_over, asked, address) = (AtomicBool::new(false), AtomicU64::new(0), server.address);
     let mut samples = Samples::default();
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| -> anyhow::Result<()> {
+        let (is_over, asked) = (&is_over, &asked);
+        let load = scope.spawn(move || -> anyhow::Result<()> {
             while !is_over.load(Ordering::Acquire) {
                 let pace = Pace::Every(Duration::from_millis(4));
-                let load = client::drive(server.address, &client::get(PATH), CLIENTS, pace, Duration::from_millis(500))?;
+                let load = client::drive(address, &client::get(PATH), CLIENTS, pace, Duration::from_millis(500))?;
                 asked.fetch_add(load.requests, Ordering::Relaxed);
             }
             Ok(())

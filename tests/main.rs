@@ -59,7 +59,9 @@ mod model {
     mod minilm;
     mod roberta;
 }
+mod plugins;
 mod policy;
 mod shutdown;
 mod tidy;
+mod typed;
 mod wasi_http;

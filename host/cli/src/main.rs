@@ -6,6 +6,7 @@ mod catalog;
 mod command;
 mod component_source;
 mod oci;
+mod plugin;
 mod pull;
 
 use std::io::Write;
@@ -44,6 +45,19 @@ enum Command {
     Logs(command::logs::Args),
     /// Fetch a model and verify it; without a name, list the known ones.
     Pull(command::pull::Args),
+    /// Begin a plugin: a folder with sources, cases and the policy it asks for.
+    New(command::new::Args),
+    /// Build a plugin to a component.
+    Build(command::build::Args),
+    /// Check a plugin: what it imports, which grants it lacks, and whether it loads.
+    Check(command::check::Args),
+    /// Run a plugin's cases.
+    Test(command::test::Args),
+    /// Serve a plugin while it is being written.
+    Dev(command::dev::Args),
+    /// Print the reference of the host's interfaces, as Markdown.
+    #[command(hide = true)]
+    Wit,
     /// Talk with a model in the terminal.
     Chat(command::chat::Args),
     /// Measure how fast a language model runs here.
@@ -92,6 +106,12 @@ fn main() -> ExitCode {
         Command::Enable(args) => command::remove::enable(args),
         Command::Logs(args) => command::logs::run(args),
         Command::Pull(args) => command::pull::run(args),
+        Command::New(args) => command::new::run(args),
+        Command::Build(args) => command::build::run(args),
+        Command::Check(args) => command::check::run(args),
+        Command::Test(args) => command::test::run(args),
+        Command::Dev(args) => command::dev::run(args),
+        Command::Wit => command::wit::run(),
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),

@@ -45,7 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    log_to_stderr("info,wasmtime_wasi_nn=off");
+    log_to_stderr("info,wasmtime_wasi_nn=off,rmcp=error");
     let mut config = args.config()?;
     config.check()?;
     config.compiler = Some(super::compile::command(&config)?);
@@ -107,7 +107,7 @@ pub(super) fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
 }
 
 /// Log lines go to standard error: what RUST_LOG asks for, else the usual. `wasmtime_wasi_nn` writes a line for each mistake of a
-/// guest, as often as the guest likes.
+/// guest, as often as the guest likes, and `rmcp` several for each message of a client.
 pub(super) fn log_to_stderr(usual: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let has_colours = std::io::stderr().is_terminal();

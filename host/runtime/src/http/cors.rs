@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::http::{HeaderName, HeaderValue, Method, Request, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::mcp::SESSION_ID;
 use crate::config::CorsConfig;
 
 /// How long browsers remember what they were told.
@@ -21,7 +22,7 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
         _ => AllowOrigin::list(origins),
     };
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let exposed = [HeaderName::from_static("x-request-id"), header::RETRY_AFTER, header::WWW_AUTHENTICATE];
+    let exposed = [HeaderName::from_static("x-request-id"), SESSION_ID, header::RETRY_AFTER, header::WWW_AUTHENTICATE];
     let layer = CorsLayer::new().allow_origin(origin).allow_methods(methods).expose_headers(exposed).max_age(REMEMBER);
     // Not `*`, which leaves `Authorization` out.
     Some(layer.allow_headers(AllowHeaders::mirror_request()))

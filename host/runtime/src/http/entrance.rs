@@ -115,6 +115,7 @@ impl Entrance {
         let visitor = Visitor { caller, client };
         if self.shared.registry.load().is_host_path(request.uri().path()) {
             request.extensions_mut().insert(visitor);
+            request.extensions_mut().insert(trace.id.clone());
             return match self.host.call(request).await {
                 Ok(response) => response,
             };
