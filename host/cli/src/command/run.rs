@@ -18,7 +18,7 @@ const MODELS: [&str; 5] = ["embed", "generate", "nn", "rerank", "tokenize"];
 
 /// Run a component that exports `wasi:cli/run`, with this terminal's input and output and else only what a policy grants.
 ///
-/// What it is denied is told on standard error. Its exit code is passed through.
+/// What it is denied is told on standard error. Its exit code is passed through; most toolchains give only 0 and 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What it may do: the name of a policy in the folder of policies, or a file [default: the policy of its name].
