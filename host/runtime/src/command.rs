@@ -118,7 +118,7 @@ pub async fn run_command(
     let policy = snapshot(&policy, &files, policies, &facts)?;
     files.admit(policies, &policy, &sandbox.record)?;
     let digest = files.code_digest();
-    let load = || sandbox.compiled.load(&sandbox.engine, &files.code, digest, config);
+    let load = || sandbox.compiled.load(&sandbox.engine, &files.contents.code, digest, config);
     let code = tokio::task::block_in_place(load)?;
     let run = Run::find(&code, &sandbox)?;
     let governance = Arc::new(Governance::new(policy, Arc::from(digest.to_string()), &sandbox));
