@@ -61,8 +61,10 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
 /// The least that it can take: the compiler alone, as the server starts it.
 fn compile_ms(code: &[u8]) -> anyhow::Result<f64> {
     let config = ServerConfig::default();
-    let limits = [config.stack_bytes_max as u64, config.component_bytes_max, config.compile_ms_max].map(|limit| limit.to_string());
-    let arguments = ["compile", "--stack-bytes-max", &limits[0], "--component-bytes-max", &limits[1], "--compile-ms-max", &limits[2]];
+    let limits =
+        [config.stack_bytes_max as u64, config.component_bytes_max, config.compile_ms_max].map(|limit| limit.to_string());
+    let arguments =
+        ["compile", "--stack-bytes-max", &limits[0], "--component-bytes-max", &limits[1], "--compile-ms-max", &limits[2]];
     let start = Instant::now();
     let mut compiler = Command::new(process::tessera()?);
     let mut compiler = compiler.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -63,7 +63,9 @@ pub(crate) enum ChangeError {
     #[error("`{0}` is disabled: enable it first")]
     Disabled(String),
     /// There is no such version.
-    #[error("there is no version of `{0}` to go back to, or its files are not kept any more: `versions_kept_max` says how many are")]
+    #[error(
+        "there is no version of `{0}` to go back to, or its files are not kept any more: `versions_kept_max` says how many are"
+    )]
     NoVersion(String),
     /// It does not load.
     #[error(transparent)]
