@@ -92,6 +92,24 @@ fn only_post_to_an_exact_path_calls_a_function() {
 }
 
 #[test]
+fn a_component_may_have_functions_and_a_handler() {
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest("mixed");
+    let server = setup.policy("mixed", "schema = 1\n[routes]\nallow = [\"POST /mixed/hello\"]\n").start();
+    assert_eq!(server.failures, []);
+    let post = |path: &str, body: &Value| server.post(path, body).text();
+    assert_eq!(
+        post("/c/mixed/hello", &json!({})),
+        "\"from the function\"",
+        "an exact path of a function goes before the handler"
+    );
+    assert_eq!(post("/c/mixed/ops/twice", &json!({"value": 21})), "42");
+    assert_eq!(server.get("/c/mixed/hello").status, 405);
+    assert_eq!(post("/c/mixed/ops/thrice", &json!({})), "from the handler");
+    assert_eq!(post("/mixed/hello", &json!({})), "from the handler", "functions have no other routes");
+    assert_eq!(server.get("/c/mixed/openapi.json").json()["openapi"], "3.1.0", "the host's goes before the handler's");
+}
+
+#[test]
 fn what_has_no_form_in_json_is_told_and_not_served() {
     let services = server().get("/v1/list_service").json();
     let service = &services["services"][0];

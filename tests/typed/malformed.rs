@@ -55,7 +55,7 @@ fn the_place_of_what_does_not_fit_is_told() {
         ("echo/u64", r#"{"value": 18446744073709551616}"#, "$.value", "found 18446744073709552000"),
         ("echo/u64", r#"{"value": "18446744073709551616"}"#, "$.value", "found another string"),
         ("echo/f32", r#"{"value": 1e39}"#, "$.value", "(f32), found 1"),
-        ("echo/f64", r#"{"value": 1e400}"#, "$.value", "out of range"),
+        ("echo/f64", r#"{"value": 1e400}"#, "$.value", "found 1e400"),
         ("echo/f64", r#"{"value": "NaN"}"#, "$.value", "found a string"),
         ("echo/f64", r#"{"value": NaN}"#, "$.value", "no JSON"),
         ("echo/char", r#"{"value": "ab"}"#, "$.value", "one character"),

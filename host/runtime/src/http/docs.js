@@ -67,7 +67,7 @@ function show(path, method, operation, description, parent) {
   const takes = operation.requestBody?.content?.['application/json']?.schema;
   if (!takes) return;
   const answers = operation.responses['200']?.content || {};
-  const gives = answers['application/json']?.schema || answers['text/event-stream']?.['x-item-schema'];
+  const gives = answers['application/json']?.schema || answers['text/event-stream']?.schema.properties.data.contentSchema;
   element('div', 'Takes', details);
   element('pre', JSON.stringify(takes, null, 2), details);
   element('div', answers['text/event-stream'] ? 'Streams' : 'Answers', details);

@@ -150,3 +150,39 @@ fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section_of(id: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).expect("short");
+        [&[id, length][..], content].concat()
+    }
+
+    #[test]
+    fn what_authors_say_is_taken_out_of_the_code() {
+        let header = b"\0asm\x0d\0\x01\0";
+        let said = br#"{"interfaces":{"ops":{"funcs":{"add":{"docs":"Adds."}}}},"new":1}"#;
+        let docs = section_of(0, &[b"\x0cpackage-docs\x01", &said[..]].concat());
+        let (other, custom) = (section_of(7, b"types"), section_of(0, b"\x04nameabc"));
+        let wasm = [&header[..], &other, &docs, &custom].concat();
+        let (docs, rest) = Docs::split(&wasm);
+        assert_eq!(docs.interface("ops").and_then(|ops| ops.function("add")).as_deref(), Some("Adds."));
+        assert_eq!(rest, [&header[..], &other, &custom].concat());
+    }
+
+    #[test]
+    fn code_without_them_stays_as_it_is_however_it_ends() {
+        for wasm in [
+            &b""[..],
+            b"\0asm",
+            b"\0asm\x0d\0\x01\0",
+            b"\0asm\x0d\0\x01\0\0\xff\xff\xff\xff\xff",
+            b"\0asm\x0d\0\x01\0\0\x05\x0cpack",
+        ] {
+            let (docs, rest) = Docs::split(wasm);
+            assert!(docs.0.is_empty() && matches!(rest, Cow::Borrowed(same) if same == wasm), "{wasm:?}");
+        }
+    }
+}

@@ -179,9 +179,15 @@ fn responses(function: &Function, schemas: &mut Schemas) -> Value {
                 Some((ty, _)) => schemas.of(ty, Way::Out),
                 None => json!({"type": "object"}),
             };
-            json!({"description": STREAM, "content": {"text/event-stream": {
-                "schema": {"type": "string"}, "x-item-schema": item, "x-done-schema": end,
-            }}})
+            json!({"description": STREAM, "content": {"text/event-stream": {"schema": {
+                "type": "object",
+                "description": "One event.",
+                "required": ["data"],
+                "properties": {
+                    "event": {"type": "string", "enum": ["message", "done", "error"]},
+                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": item},
+                },
+            }, "x-done-schema": end}}})
         }
         (Success::Value(ty), _) => whole(schemas.of(ty, Way::Out)),
         (Success::Nothing, Answers::Whole | Answers::Stream) => whole(json!({"type": "null"})),

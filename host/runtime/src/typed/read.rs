@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
-use super::types::{Case, Field, Integer, Kind, Named, Type};
+use super::types::{Case, FLOAT32_MAX, Field, Integer, Kind, Named, Type};
 
 /// Memory that the values of one request may take, in bytes: a short text may stand for many of them.
 const VALUE_BYTES_MAX: usize = 128 << 20;
@@ -267,10 +267,11 @@ impl Value<'_, '_> {
     /// A float from its text: the parser's own is not always the nearest one.
     fn float<E: Error>(self, text: &str) -> Result<Val, E> {
         let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let exact = text.parse().ok().filter(|value: &f64| is_number && value.is_finite());
         let value = match self.ty.kind {
-            _ if !is_number => None,
-            Kind::Float32 => text.parse().ok().filter(|value: &f32| value.is_finite()).map(Val::Float32),
-            _ => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Val::Float64),
+            // Read by itself: rounded twice it may be another one.
+            Kind::Float32 => exact.filter(|value| value.abs() <= FLOAT32_MAX).and_then(|_| text.parse().ok()).map(Val::Float32),
+            _ => exact.map(Val::Float64),
         };
         value.ok_or_else(|| {
             let found = match text.as_bytes().first() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::types::{Case, Field, Kind, Label, Labelled, Named, Type};
+use super::types::{Case, FLOAT32_MAX, Field, Kind, Label, Labelled, Named, Type};
 
 /// Base64 with its padding.
 const BASE64_PATTERN: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
@@ -76,7 +76,7 @@ impl Schemas {
                 let number = |limit: i128| u64::try_from(limit).map_or_else(|_| json!(i64::try_from(limit).ok()), Value::from);
                 json!({"type": "integer", "minimum": number(least), "maximum": number(greatest)})
             }
-            Kind::Float32 => float(json!({"type": "number", "minimum": f32::MIN, "maximum": f32::MAX}), way),
+            Kind::Float32 => float(json!({"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}), way),
             Kind::Float64 => float(json!({"type": "number"}), way),
             Kind::Char => json!({"type": "string", "minLength": 1, "maxLength": 1}),
             Kind::String => json!({"type": "string"}),

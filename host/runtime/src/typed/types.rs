@@ -55,6 +55,9 @@ pub(crate) enum Kind {
     Result(Named<Case>),
 }
 
+/// The greatest `f32` as it is written; the exact one is a little less.
+pub(crate) const FLOAT32_MAX: f64 = 3.402_823_5e38;
+
 /// A whole number's width and sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Integer {
