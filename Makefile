@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc test-mcp
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-openai: ## Checks a running server with the openai Python package (needs `m
 
 test-oidc: build guests ## Checks callers with tokens of a real OpenID provider (needs node 20 and npm)
 	scripts/oidc.sh
+
+test-mcp: build guests ## Checks tools with the mcp Python package, which it installs
+	scripts/mcp.sh
 
 test-wgpu: ## Runs goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests

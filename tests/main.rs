@@ -50,6 +50,7 @@ mod integrity {
     mod signatures;
 }
 mod lifecycle;
+mod mcp;
 mod model {
     mod bert;
     mod expected;
@@ -61,4 +62,5 @@ mod model {
 mod policy;
 mod shutdown;
 mod tidy;
+mod typed;
 mod wasi_http;

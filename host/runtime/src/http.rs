@@ -4,6 +4,7 @@ mod admin;
 pub(crate) mod body;
 mod client;
 mod cors;
+mod describe;
 mod door;
 mod entrance;
 pub(crate) mod error;

@@ -12,8 +12,18 @@ use crate::component::{Component, LoadError};
 use crate::lifecycle::Stamps;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 8] =
-    ["/health", "/ready", "/metrics", "/mcp", "/admin/models", "/admin/usage", "/v1/health_check", "/v1/list_service"];
+const HOST_PATHS: [&str; 10] = [
+    "/health",
+    "/ready",
+    "/metrics",
+    "/mcp",
+    "/admin/models",
+    "/admin/usage",
+    "/docs",
+    "/openapi.json",
+    "/v1/health_check",
+    "/v1/list_service",
+];
 
 /// Whether only operators may read a path: the host's own, all of them.
 pub(crate) fn is_admin_path(path: &str) -> bool {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::request::Visitor;
 use super::server::Shared;
-use super::{admin, error, mcp};
+use super::{admin, describe, error, mcp};
 use crate::audit;
 use crate::erase::{self, Erased};
 use crate::registry::Refusal;
@@ -35,8 +35,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
-        .merge(admin::router())
+        .route("/openapi.json", only(get(describe::server)))
+        .route("/docs", only(get(describe::page)))
         .route("/mcp", mcp::route(&shared))
+        .merge(admin::router())
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
@@ -179,12 +181,15 @@ async fn health_check() -> Json<Value> {
 async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
     let service = |component: &Arc<crate::component::Component>| {
         let manifest = &component.manifest;
+        let functions = component.exports.functions();
         let own = component.exports.serves_http().then(|| policy::Route::of_component(&manifest.name));
         let routes: Vec<String> = component.routes().iter().chain(&own).map(ToString::to_string).collect();
         json!({
             "name": manifest.name, "version": manifest.version, "description": manifest.description,
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
             "digest": *component.digest, "signer": component.admitted.signer,
+            "functions": functions.iter().map(|function| &function.path).collect::<Vec<_>>(),
+            "unexposed": functions.unexposed().iter().map(|unexposed| (&unexposed.path, &unexposed.reason)).collect::<BTreeMap<_, _>>(),
         })
     };
     let registry = shared.registry.load();

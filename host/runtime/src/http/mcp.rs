@@ -161,13 +161,18 @@ impl Message {
     /// Reads one message; several at once are taken by no version that is spoken here.
     fn read(body: &[u8]) -> Result<Message, Unread> {
         let is_object = body.trim_ascii_start().starts_with(b"{");
-        let is_whole = |message: &Message| message.method.is_some() || message.result.is_some() || message.error.is_some();
         match serde_json::from_slice::<Message>(body).map_err(|error| error.classify()) {
-            Ok(message) if is_object && message.jsonrpc == "2.0" && is_whole(&message) => Ok(message),
+            Ok(message) if is_object && message.is_whole() => Ok(message),
             Ok(message) if is_object => Err(Unread::NotAMessage(message.id)),
             Ok(_) | Err(Category::Data) => Err(Unread::NotAMessage(Value::Null)),
             Err(_) => Err(Unread::NotJson),
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_something = self.method.is_some() || self.result.is_some() || self.error.is_some();
+        let is_good_id = self.id.is_null() || self.id.is_string() || self.id.is_i64();
+        self.jsonrpc == "2.0" && is_something && is_good_id
     }
 
     /// The call that it cancels.

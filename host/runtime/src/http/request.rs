@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Lingering, RequestBody, RequestBodyError};
-use super::error;
 use super::server::Shared;
+use super::{describe, error};
 use crate::audit::{self, Trace, Trail};
 use crate::call::{Call, RequestId};
 use crate::component::Component;
@@ -54,6 +54,7 @@ pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<B
             trace.asks_for(&component.governance);
             let errand = Errand { shared, component: &component, visitor, path_start, trace };
             match visitor.caller.may_ask(component.name()) {
+                Ok(()) if errand.is_asked_for_description(&request) => describe::component(shared, &component),
                 Ok(()) => errand.forward(request).await,
                 Err(bound) => errand.refuse(bound),
             }
@@ -104,6 +105,12 @@ impl Errand<'_> {
             tracing::warn!(request = %trace.id, client = %visitor.client, "{explained}");
         }
         error::component_not_allowed(component.name())
+    }
+
+    /// Whether it is the host that answers, without the component.
+    fn is_asked_for_description(self, request: &Request<Body>) -> bool {
+        let path = request.uri().path().get(self.path_start..).unwrap_or_default();
+        self.path_start > 0 && describe::is_asked(self.component, request.method(), path)
     }
 
     async fn forward(self, request: Request<Body>) -> Response<Body> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ::http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorCode, Implementation, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, ErrorCode, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -19,6 +19,9 @@ use crate::http::server::Shared;
 
 /// Nobody waits for what this says: the client has cancelled the call, or left.
 const CANCELLED: ErrorCode = ErrorCode(-32800);
+
+/// The methods that are answered.
+const METHODS: [&str; 5] = ["initialize", "server/discover", "ping", "tools/list", "tools/call"];
 
 /// Answers one request.
 #[derive(Clone)]
@@ -83,6 +86,18 @@ impl ServerHandler for Handler {
         }
         let (tools, next_cursor) = tools::list(&self.shared.registry.load(), &asked.visitor.caller, cursor.as_deref());
         Ok(ListToolsResult { next_cursor, ..ListToolsResult::with_all_items(tools) })
+    }
+
+    /// What the library has not recognized: its method is none of this server's, or its parameters are none of its method's.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if METHODS.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params(format!("The parameters are none of `{}`.", request.method), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
     }
 
     async fn call_tool(
