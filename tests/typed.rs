@@ -103,12 +103,7 @@ fn what_has_no_form_in_json_is_told_and_not_served() {
 
 #[test]
 fn a_stream_of_what_the_host_can_not_read_is_refused_at_load() {
-    let code = component(
-        r#"(type $p (record (field "x" u32)))
-           (export $q "p" (type $p))
-           (type $s (stream $q))"#,
-        "(result $s)",
-    );
+    let code = component("(type $pair (tuple u32 u32)) (type $pairs (stream $pair))", "(result $pairs)");
     let server = Setup::new(Arc::new(FakeInference::default())).made("odd", &code).start();
     let failure = server.failure("odd");
     assert!(failure.contains("`f` can't be served") && failure.contains("`string`"), "{failure}");

@@ -37,9 +37,11 @@ fn long_lists_are_taken_up_to_what_their_values_may_take() {
 }
 
 #[test]
-fn a_longer_answer_than_the_policy_allows_breaks_off() {
-    let server = under("[limits]\nresponse_body_bytes_max = 1000\n");
+fn a_longer_answer_than_the_policy_allows_is_told() {
+    let server = under("[limits]\nresponse_body_bytes_max = 1500\n");
     assert_eq!(server.post("/c/types/calls/long-text", &json!({"length": 900})).body.len(), 902);
     let reply = server.post("/c/types/calls/long-text", &json!({"length": 2000}));
-    assert!(reply.is_broken || reply.status == 502, "{} {}", reply.status, reply.body.len());
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (502, &json!("answer_too_long")));
+    let reply = server.post("/c/types/streams/count", &json!({"until": 1000}));
+    assert!(reply.is_broken && reply.body.len() <= 2000, "{}", reply.body.len());
 }

@@ -7,7 +7,7 @@ use super::{call, everything};
 #[track_caller]
 fn assert_round_trip(function: &str, value: &Value) {
     let reply = call(function, &json!({"value": value}));
-    assert_eq!((reply.status, reply.json()), (200, value.clone()), "{function}");
+    assert_eq!((reply.status, reply.text()), (200, value.to_string()), "{function}"); // as text, to the last digit
 }
 
 #[test]

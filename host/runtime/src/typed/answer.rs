@@ -71,7 +71,7 @@ async fn call_with(
         Ok(arguments) => arguments,
         Err(mismatch) => return Ok(whole(StatusCode::BAD_REQUEST, refused(&mismatch))),
     };
-    let deadline = call.deadline;
+    let (deadline, bytes_max) = (call.deadline, component.governance.rights().policy.limits().response_body_bytes_max);
     let (invoked, hold) = instance::invoke(component, function, arguments, call).await?;
     if let Some(items) = invoked.items {
         let mut response = Response::new(GuestBody::events(Events::new(function.clone(), items)));
@@ -82,7 +82,7 @@ async fn call_with(
         return Ok(response);
     }
     Ok(match (&invoked.value, &function.outcome.success) {
-        (Ok(Some(value)), Success::Value(ty)) => whole(StatusCode::OK, write::text(ty, value)),
+        (Ok(Some(value)), Success::Value(ty)) => short(write::text(ty, value), bytes_max),
         (Ok(_), _) => whole(StatusCode::OK, b"null".to_vec()),
         (Err(value), _) => {
             let ty = function.outcome.failure.as_ref().and_then(|ty| ty.as_deref());
@@ -120,6 +120,15 @@ fn whole(status: StatusCode, json: Vec<u8>) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// An answer that is not longer than it may be.
+fn short(json: Vec<u8>, bytes_max: u64) -> Response {
+    if json.len() as u64 <= bytes_max {
+        return whole(StatusCode::OK, json);
+    }
+    let message = format!("The answer has {} bytes, and this component may answer {bytes_max}.", json.len());
+    whole(StatusCode::BAD_GATEWAY, error::json(StatusCode::BAD_GATEWAY, "answer_too_long", &message))
 }
 
 fn not_post() -> Response {

@@ -24,7 +24,9 @@ pub(crate) struct Events {
 enum State {
     Items,
     End,
-    /// The error has been told, and the connection breaks off.
+    /// The error has been told.
+    Told(ResponseBodyError),
+    /// The connection breaks off.
     Broken(ResponseBodyError),
     Ended,
 }
@@ -53,10 +55,16 @@ impl Events {
                     }
                     Poll::Ready(Ok(ended)) => return Poll::Ready(Some(Ok(self.end(&ended)))),
                     Poll::Ready(Err(_)) => {
-                        self.state = State::Broken(ResponseBodyError::BrokenOff);
+                        self.state = State::Told(ResponseBodyError::BrokenOff);
                         return Poll::Ready(Some(Ok(event("error", &answer::broken()))));
                     }
                 },
+                State::Told(error) => {
+                    // What breaks off takes with it what is not sent yet: the connection gets a turn to send it.
+                    self.state = State::Broken(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 State::Broken(error) => return Poll::Ready(Some(Err(error))),
                 State::Ended => return Poll::Ready(None),
             }
@@ -89,7 +97,7 @@ impl Events {
             }
             Err(value) => {
                 let failure = answer::Failure::new(err.map(|(ty, _)| ty.as_ref()), value.as_ref());
-                self.state = State::Broken(ResponseBodyError::Failed(failure.message.clone()));
+                self.state = State::Told(ResponseBodyError::Failed(failure.message.clone()));
                 event("error", &failure.json())
             }
         }

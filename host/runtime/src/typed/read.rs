@@ -6,7 +6,9 @@ use std::fmt::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurposeConfig;
 use base64::engine::{DecodePaddingMode, GeneralPurpose};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use wasmtime::component::Val;
 
 use super::types::{Case, Field, Integer, Kind, Named, Type};
@@ -124,6 +126,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
         self.reader.take(1)?;
         match &self.ty.kind {
             Kind::Option(_) => json.deserialize_option(self),
+            Kind::Float32 | Kind::Float64 => self.float(<&RawValue>::deserialize(json)?.get()),
             _ => json.deserialize_any(self),
         }
     }
@@ -153,12 +156,11 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Val, E> {
         match self.ty.kind {
-            // The limits are exact in both.
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and exact")]
             Kind::Integer(integer) if value.fract() == 0.0 && value.abs() <= EXACT_MAX => {
                 integer_of(integer, value as i128).ok_or_else(|| self.reader.expected(self.ty, &value.to_string()))
             }
-            _ => self.float(value),
+            _ => Err(self.reader.expected(self.ty, &value.to_string())),
         }
     }
 
@@ -254,24 +256,31 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 }
 
 impl Value<'_, '_> {
-    #[expect(clippy::cast_precision_loss, reason = "so are numbers in JSON")]
     fn number<E: Error>(self, value: i128) -> Result<Val, E> {
-        match self.ty.kind {
-            Kind::Integer(integer) => {
-                integer_of(integer, value).ok_or_else(|| self.reader.expected(self.ty, &value.to_string()))
-            }
-            _ => self.float(value as f64),
-        }
+        let number = match self.ty.kind {
+            Kind::Integer(integer) => integer_of(integer, value),
+            _ => None,
+        };
+        number.ok_or_else(|| self.reader.expected(self.ty, &value.to_string()))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest one is meant")]
-    fn float<E: Error>(self, value: f64) -> Result<Val, E> {
-        match self.ty.kind {
-            Kind::Float64 if value.is_finite() => Ok(Val::Float64(value)),
-            Kind::Float32 if (value as f32).is_finite() => Ok(Val::Float32(value as f32)),
-            Kind::Float32 | Kind::Float64 | Kind::Integer(_) => Err(self.reader.expected(self.ty, &value.to_string())),
-            _ => Err(self.reader.expected(self.ty, "a number")),
-        }
+    /// A float from its text: the parser's own is not always the nearest one.
+    fn float<E: Error>(self, text: &str) -> Result<Val, E> {
+        let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let value = match self.ty.kind {
+            _ if !is_number => None,
+            Kind::Float32 => text.parse().ok().filter(|value: &f32| value.is_finite()).map(Val::Float32),
+            _ => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Val::Float64),
+        };
+        value.ok_or_else(|| {
+            let found = match text.as_bytes().first() {
+                Some(b'"') => "a string".into(),
+                Some(b'[') => "a list".into(),
+                Some(b'{') => "an object".into(),
+                _ => told(text),
+            };
+            self.reader.expected(self.ty, &found)
+        })
     }
 
     fn list<'de, A: SeqAccess<'de>>(self, ty: &Type, mut items: A) -> Result<Val, A::Error> {

@@ -29,7 +29,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 impl Streams for Component {
-    fn count(until: u32) -> StreamReader<u32> {
+    async fn count(until: u32) -> StreamReader<u32> {
         count(until)
     }
 
@@ -45,7 +45,7 @@ impl Streams for Component {
         reader
     }
 
-    fn lists(count: u32, length: u32) -> StreamReader<Vec<u8>> {
+    async fn lists(count: u32, length: u32) -> StreamReader<Vec<u8>> {
         let (mut writer, reader) = wit_stream::new();
         spawn_local(async move {
             for _ in 0..count {
@@ -57,13 +57,13 @@ impl Streams for Component {
         reader
     }
 
-    fn bytes(text: String) -> StreamReader<u8> {
+    async fn bytes(text: String) -> StreamReader<u8> {
         let (mut writer, reader) = wit_stream::new();
         spawn_local(async move { drop(writer.write_all(text.into_bytes()).await) });
         reader
     }
 
-    fn story(text: String, fails: bool) -> (StreamReader<String>, FutureReader<Result<u32, String>>) {
+    async fn story(text: String, fails: bool) -> (StreamReader<String>, FutureReader<Result<u32, String>>) {
         let (mut writer, reader) = wit_stream::new();
         let (end, ended) = wit_future::new(|| Err("dropped".into()));
         spawn_local(async move {
@@ -76,11 +76,11 @@ impl Streams for Component {
         (reader, ended)
     }
 
-    fn attempt(until: u32) -> Result<StreamReader<u32>, String> {
+    async fn attempt(until: u32) -> Result<StreamReader<u32>, String> {
         if until == 0 { Err("there is nothing to count".into()) } else { Ok(count(until)) }
     }
 
-    fn fall(after: u32) -> StreamReader<u32> {
+    async fn fall(after: u32) -> StreamReader<u32> {
         let (mut writer, reader) = wit_stream::new();
         spawn_local(async move {
             writer.write_all((1..=after).collect()).await;
