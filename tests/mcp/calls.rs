@@ -26,6 +26,23 @@ fn a_record_is_the_result_and_another_value_is_in_it() {
 }
 
 #[test]
+fn arguments_reach_the_function_as_they_were_written() {
+    for number in ["9007199254740993.1", "2.2250738585072011e-308", "123456789.12345678901234567890"] {
+        let call = format!(r#"{{"name": "types__echo__f64", "arguments": {{"value": {number}}}}}"#);
+        let message = format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {call}}}"#);
+        let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+        let answer = server().send("POST", "/mcp", &headers, message.as_bytes()).json();
+        let (said, meant): (f64, f64) = (text(&answer["result"]).parse().expect("a number"), number.parse().expect("a number"));
+        assert_eq!(said.to_bits(), meant.to_bits(), "{number}: {answer}");
+    }
+    let twice = r#"{"name": "types__echo__u8", "arguments": {"value": 1, "value": 2}}"#;
+    let message = format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {twice}}}"#);
+    let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+    let answer = server().send("POST", "/mcp", &headers, message.as_bytes()).json();
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+}
+
+#[test]
 fn arguments_that_do_not_fit_are_told_with_their_place() {
     for (arguments, place) in [
         (json!({"value": [{"x": 1, "y": 2}, {"x": 1, "y": "no"}]}), "$.value[1].y"),
