@@ -124,7 +124,9 @@ fn a_version_without_sessions_is_spoken_too() {
 
 #[test]
 fn every_function_is_a_tool_with_what_its_author_says_of_it() {
-    let tools = Rpc::new(server()).tools();
+    let server = Setup::new(Arc::new(FakeInference::default())).made("types", &crate::typed::openapi::with_docs()).start();
+    assert_eq!(server.failures, []);
+    let tools = Rpc::new(&server).tools();
     let tool = |name: &str| tools.iter().find(|tool| tool["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     let said = tool("types__echo__text");
     assert_eq!((&said["title"], &said["description"]), (&json!("types: echo/text"), &json!("Says the same again.")));
@@ -137,7 +139,7 @@ fn every_function_is_a_tool_with_what_its_author_says_of_it() {
     assert!(all["outputSchema"]["$defs"]["echo.everything.answer"].is_object(), "{all}");
     let count = &tool("types__streams__count")["outputSchema"]["properties"]["result"];
     assert_eq!((&count["type"], &count["items"]["type"]), (&json!("array"), &json!("integer")));
-    let listed = server().get("/v1/list_service").json();
+    let listed = server.get("/v1/list_service").json();
     assert_eq!(Some(tools.len()), listed["services"][0]["functions"].as_array().map(Vec::len));
 }
 

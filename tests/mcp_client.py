@@ -38,7 +38,7 @@ async def lists(client):
     check(f"{len(names)} tools, all of the component that the key is for",
           names and all(name.startswith("types__") for name in names), names)
     tool = next(tool for tool in page.tools if tool.name == "types__echo__text")
-    check("a tool has its author's words", tool.description == "Says the same again.", tool)
+    check("a tool says where it is", tool.title == "types: echo/text", tool)
 
 
 async def calls(client):

@@ -2,7 +2,7 @@
 
 mod limits;
 mod malformed;
-mod openapi;
+pub(crate) mod openapi;
 mod round_trip;
 mod streams;
 
