@@ -27,7 +27,7 @@ data = "$work/data"
 [auth]
 mode = "required"
 END
-key=$("$tessera" key create --config "$work/tessera.toml" --tenant acme --components types | grep -o 'tessera_[a-z0-9]*_[A-Za-z0-9]*')
+key=$("$tessera" key create --config "$work/tessera.toml" --tenant acme --components types | grep -o 'tessera_[A-Za-z0-9_-]*')
 "$tessera" serve --config "$work/tessera.toml" >"$work/server.log" 2>"$work/server.err" &
 server=$!
 for _ in $(seq 600); do
