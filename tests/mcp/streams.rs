@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use policy::audit::{Entry, Kind};
+use policy::audit::{Kind, Record};
 use runtime::AUDIT_FOLDER;
 use serde_json::{Value, json};
 use tests::{FakeInference, Setup, TestServer, eventually};
@@ -77,13 +77,13 @@ fn a_cancelled_call_ends_and_only_its_own_session_cancels_it() {
     });
 }
 
-#[test]
-fn the_function_stops_when_its_client_has_left() {
+/// Calls a tool, reads this much of the answer and leaves; gives the last record of the request for the function.
+fn leave(tool: &str, path: &str, params: &Value, bytes: usize) -> Record {
     let setup = Setup::new(Arc::new(FakeInference::default())).guest("types").configure(|config| config.audit = CLOSED);
     let log = setup.config.data.join(AUDIT_FOLDER);
     let server = setup.start();
-    let arguments = json!({"until": u32::MAX});
-    let params = json!({"name": "types__streams__count", "arguments": arguments, "_meta": {"progressToken": 1}});
+    let mut params = params.clone();
+    params["name"] = json!(tool);
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     let mut client = TcpStream::connect(server.address).expect("connects");
     let head = format!(
@@ -92,12 +92,21 @@ fn the_function_stops_when_its_client_has_left() {
         message.len()
     );
     client.write_all(head.as_bytes()).expect("sends");
-    client.read_exact(&mut [0; 1000]).expect("the first items");
+    client.read_exact(&mut vec![0; bytes]).expect("the first items");
+    if bytes == 0 {
+        eventually(|| (server.metric("tessera_component_cpu_seconds_total{component=\"types\"}") > 0.02).then_some(()));
+    }
     drop(client);
-    let is_over = |entry: &Entry| {
-        let record = &entry.record;
-        record.kind == Kind::End && record.target.as_deref() == Some("/c/types/streams/count")
-    };
-    let over = eventually(|| entries(&log).into_iter().find(is_over));
-    assert_eq!(over.record.reason.as_deref(), Some("nobody read it to its end"));
+    let is_last = |record: &Record| record.target.as_deref() == Some(path) && record.reason.is_some();
+    eventually(|| entries(&log).into_iter().map(|entry| entry.record).find(is_last))
+}
+
+#[test]
+fn the_function_stops_when_its_client_has_left() {
+    let params = json!({"arguments": {"until": u32::MAX}, "_meta": {"progressToken": 1}});
+    let record = leave("types__streams__count", "/c/types/streams/count", &params, 1000);
+    assert_eq!((record.kind, record.reason.as_deref()), (Kind::End, Some("nobody read it to its end")));
+    let record = leave("types__calls__spin", "/c/types/calls/spin", &json!({"arguments": {}}), 0);
+    assert_eq!((record.kind, record.reason.as_deref()), (Kind::Request, Some("the client left before an answer")));
+    assert_eq!(record.status, None);
 }
