@@ -3,7 +3,8 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc test-mcp
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc \
+	test-mcp test-plugins
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +57,9 @@ test-oidc: build guests ## Checks callers with tokens of a real OpenID provider 
 
 test-mcp: build guests ## Checks tools with the mcp Python package, which it installs
 	scripts/mcp.sh
+
+test-plugins: build ## Makes, builds and tests a plugin of every language and template (needs node 18 and python 3.11)
+	scripts/plugins.sh
 
 test-wgpu: ## Runs goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests

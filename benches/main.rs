@@ -1,11 +1,13 @@
 //! The benches: what Tessera costs, beside a peer or a limit measured in the same run. README.md says what each prints.
 
 mod client;
+mod deploy;
 mod encode;
 mod governance;
 mod hostile;
 mod http;
 mod llm;
+mod many;
 mod memory;
 mod process;
 mod serve;
@@ -20,13 +22,13 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [governance] [hostile] [start] [memory]   (none: all)
+const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [governance] [hostile] [start] [memory] [deploy] [many]   (none: all)
        bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 
 /// One bench: it measures everything once a round.
 type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("encode", encode::run),
     ("llm", llm::run),
     ("share", share::run),
@@ -35,6 +37,8 @@ const BENCHES: [(&str, Bench); 8] = [
     ("hostile", hostile::run),
     ("start", start::run),
     ("memory", memory::run),
+    ("deploy", deploy::run),
+    ("many", many::run),
 ];
 
 fn main() -> anyhow::Result<()> {

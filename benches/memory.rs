@@ -53,12 +53,13 @@ pub(crate) fn run(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
     print(&measured, code, out)
 }
 
-fn name(index: usize) -> String {
+/// Which copy it is.
+pub(crate) fn name(index: usize) -> String {
     format!("echo-{index}")
 }
 
 /// Copies of one guest that are different code to the compiler and its cache.
-fn setup(components: usize) -> anyhow::Result<Setup> {
+pub(crate) fn setup(components: usize) -> anyhow::Result<Setup> {
     let mut setup = Setup::new(Arc::new(FakeInference::default()));
     for index in 0..components {
         let name = name(index);

@@ -106,8 +106,11 @@ fn a_guest_that_takes_all_memory_hits_its_limit_and_the_host_lives() {
 
 #[test]
 fn a_guest_whose_memory_does_not_fit_its_limit_is_not_started() {
-    let server = start(reused, "memory_bytes_max = 65536\n");
-    assert_eq!((server.get(STATE).status, server.get("/c/echo/hello").status), (500, 200));
+    let policy = "schema = 1\n[log]\n[limits]\nmemory_bytes_max = 65536\n";
+    let setup = Setup::new(Arc::new(FakeInference::default())).guest("echo").guest("naughty").policy("naughty", policy);
+    let server = setup.start();
+    assert!(server.failure("naughty").contains("exceeds memory limits"), "{}", server.failure("naughty"));
+    assert_eq!((server.get(STATE).status, server.get("/c/echo/hello").status), (404, 200));
 }
 
 #[test]

@@ -29,6 +29,23 @@ pub fn golden(name: &str) -> PathBuf {
     root().join("tests/golden").join(name)
 }
 
+/// The code of the guest `versioned`, with another number in it.
+///
+/// # Panics
+/// When the guest is not built.
+pub fn versioned(number: u64) -> Vec<u8> {
+    let file = root().join("tests/guests/versioned/component.wasm");
+    let mut code = std::fs::read(file).expect("run `make guests` first");
+    let (mark, text) = (b"version 0000", format!("version {number:04}"));
+    let is_mark = |place: &usize| code[*place..].starts_with(mark);
+    let places: Vec<usize> = (0..code.len()).filter(is_mark).collect();
+    assert!(!places.is_empty(), "the number is in the code");
+    for place in places {
+        code[place..place + mark.len()].copy_from_slice(text.as_bytes());
+    }
+    code
+}
+
 /// Asks until there is an answer: for what becomes true soon after its cause, with nothing that tells when.
 ///
 /// # Panics

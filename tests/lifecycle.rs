@@ -8,21 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
-use tests::{FakeInference, Setup, TestServer, eventually, root};
+use tests::{FakeInference, Setup, TestServer, eventually, root, versioned as code};
 
 const PLENTY: &str = "schema = 1\n[quota]\nrequests_per_min_max = 100000000\n";
-
-/// The code of `versioned`, with another number in it.
-fn code(version: u64) -> Vec<u8> {
-    let mut code = std::fs::read(root().join("tests/guests/versioned/component.wasm")).expect("run `make guests` first");
-    let (mark, number) = (b"version 0000", format!("version {version:04}"));
-    let places: Vec<usize> = code.windows(mark.len()).enumerate().filter(|(_, at)| at == mark).map(|(place, _)| place).collect();
-    assert!(!places.is_empty(), "the number is in the code");
-    for place in places {
-        code[place..place + mark.len()].copy_from_slice(number.as_bytes());
-    }
-    code
-}
 
 fn manifest(version: u64) -> String {
     let manifest = std::fs::read_to_string(root().join("tests/guests/versioned/component.toml")).expect("a manifest");
@@ -133,7 +121,7 @@ fn a_file_that_is_still_written_is_not_looked_at() {
     file.write_all(half).expect("writes");
     file.sync_all().expect("is there");
     // Another component that comes after it is loaded before it.
-    replace(&folder.with_file_name("other.wasm"), &self::code(5));
+    replace(&folder.with_file_name("other.wasm"), &tests::versioned(5));
     eventually(|| (server.get("/c/other/").status == 200).then_some(()));
     assert_eq!((version(&server), refusal(&server, "versioned")), (Some(0), None));
     file.write_all(rest).expect("writes");

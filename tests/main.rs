@@ -37,6 +37,7 @@ mod capability {
 mod callers;
 mod cases;
 mod chat;
+mod command;
 mod component;
 mod engine;
 mod generate;
@@ -59,6 +60,7 @@ mod model {
     mod minilm;
     mod roberta;
 }
+mod plugins;
 mod policy;
 mod shutdown;
 mod tidy;

@@ -144,8 +144,12 @@ mod around_a_request {
     #[test]
     fn a_start_function_ends_at_its_cpu_time_and_its_deadline() {
         let component = Handmade { fields: format!("{WORK} (start $work)"), ..Handmade::default() };
-        assert_ends_at_its_limit(&component, LIMIT, "cpu_time");
-        assert_ends_at_its_limit(&component, "limits.wall_ms_max = 20", "deadline");
+        for (limit, told) in [(LIMIT, "used up its CPU time"), ("limits.wall_ms_max = 20", "`wall_ms_max`")] {
+            let server = handmade::start(&component.code(), limit);
+            assert!(server.failure("hostile").contains(told), "{}", server.failure("hostile"));
+        }
+        let server = handmade::start(&component.code(), "limits.cpu_ms_max = 600000\nlimits.wall_ms_max = 600000");
+        assert_eq!(server.get("/c/hostile/any").status, 200);
     }
 
     #[test]

@@ -74,7 +74,8 @@ fn what_is_refused_changes_nothing() {
     let before = std::fs::read(folder.join("component.wasm")).expect("reads");
     let cut = &code(9)[..1000];
     let other = String::from_utf8(manifest(9).into_bytes()).expect("text").replace("\"versioned\"", "\"other\"");
-    let misnamed = runtime::Package { manifest_text: other.into_bytes(), code: code(9), signature: None, policy: None, readme: None };
+    let misnamed =
+        runtime::Package { manifest_text: other.into_bytes(), code: code(9), signature: None, policy: None, readme: None };
     let misnamed = misnamed.write().expect("a package");
     let half = &package(9)[..500];
     for (body, status) in [(&b""[..], 422), (b"hello", 422), (cut, 422), (&misnamed, 400), (half, 400)] {

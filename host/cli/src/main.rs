@@ -4,6 +4,9 @@
 
 mod catalog;
 mod command;
+mod component_source;
+mod oci;
+mod plugin;
 mod pull;
 
 use std::io::Write;
@@ -42,6 +45,19 @@ enum Command {
     Logs(command::logs::Args),
     /// Fetch a model and verify it; without a name, list the known ones.
     Pull(command::pull::Args),
+    /// Begin a plugin: a folder with sources, cases and the policy it asks for.
+    New(command::new::Args),
+    /// Build a plugin to a component.
+    Build(command::build::Args),
+    /// Check a plugin: what it imports, which grants it lacks, and whether it loads.
+    Check(command::check::Args),
+    /// Run a plugin's cases.
+    Test(command::test::Args),
+    /// Serve a plugin while it is being written.
+    Dev(command::dev::Args),
+    /// Print the reference of the host's interfaces, as Markdown.
+    #[command(hide = true)]
+    Wit,
     /// Talk with a model in the terminal.
     Chat(command::chat::Args),
     /// Measure how fast a language model runs here.
@@ -54,6 +70,12 @@ enum Command {
     Key(command::key::Command),
     /// Sign a component, or make a key to sign with.
     Sign(command::sign::Args),
+    /// Run a component once, as a program, under a policy.
+    Run(command::run::Args),
+    /// Make a package of a component.
+    Package(command::package::Args),
+    /// Push a component into an OCI registry.
+    Push(command::push::Args),
     /// Whether a component is signed, by whom, and whether the policies let it run.
     Verify(command::verify::Args),
     /// Show what each component and tenant of a running server has used.
@@ -84,11 +106,23 @@ fn main() -> ExitCode {
         Command::Enable(args) => command::remove::enable(args),
         Command::Logs(args) => command::logs::run(args),
         Command::Pull(args) => command::pull::run(args),
+        Command::New(args) => command::new::run(args),
+        Command::Build(args) => command::build::run(args),
+        Command::Check(args) => command::check::run(args),
+        Command::Test(args) => command::test::run(args),
+        Command::Dev(args) => command::dev::run(args),
+        Command::Wit => command::wit::run(),
         Command::Chat(args) => command::chat::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Model(command) => command::model::run(command),
         Command::Key(command) => command::key::run(command),
         Command::Sign(args) => command::sign::run(args),
+        Command::Run(args) => match command::run::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Package(args) => command::package::run(args),
+        Command::Push(args) => command::push::run(args),
         Command::Verify(args) => command::verify::run(args),
         Command::Usage(args) => command::usage::run(args),
         Command::Compile(args) => command::compile::run(args),

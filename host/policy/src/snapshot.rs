@@ -240,6 +240,22 @@ impl Policies {
         Snapshot::new(component, wanted, self.source(component)?, &self.rules, facts)
     }
 
+    /// The same by a policy file of any name and place.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot), and when the file is not there.
+    pub fn snapshot_by(
+        &self,
+        file: &Path,
+        component: &ComponentName,
+        wanted: &[String],
+        facts: &dyn Facts,
+    ) -> Result<Snapshot, LoadError> {
+        let text = std::fs::read_to_string(file).map_err(|cause| LoadError::Unreadable { file: file.into(), cause })?;
+        let source = Source { file: file.into(), origin: file.into(), text };
+        Snapshot::new(component, wanted, source, &self.rules, facts)
+    }
+
     /// A policy that grants a component nothing, whatever the files say.
     pub fn nothing(&self, component: &ComponentName, facts: &dyn Facts) -> Snapshot {
         let file = self.folder.join(format!("{component}.toml"));

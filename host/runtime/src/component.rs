@@ -235,7 +235,7 @@ impl LoadError {
     /// Whether another policy could let the component load.
     pub(crate) fn may_be_mended_by_policy(&self) -> bool {
         let is_policys = matches!(self, LoadError::Policy(_) | LoadError::NotGranted { .. } | LoadError::GuardedGuard { .. });
-        is_policys || matches!(self, LoadError::RouteTaken { .. }) || self.ends_service()
+        is_policys || matches!(self, LoadError::RouteTaken { .. } | LoadError::Start(_)) || self.ends_service()
     }
 
     /// Whether a component that runs already stops for it: it is not what the policies let run any more.

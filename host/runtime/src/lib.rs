@@ -11,6 +11,7 @@ mod auth;
 mod bindings;
 mod call;
 mod capability;
+mod command;
 mod component;
 mod config;
 mod cpu;
@@ -34,6 +35,7 @@ mod typed;
 mod watch;
 
 pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};
+pub use command::{Command, CommandError, CommandPolicy, run_command};
 pub use component::files::ComponentFiles;
 pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};

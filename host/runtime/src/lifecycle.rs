@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use versions::Versions;
 
 use crate::component::files::{ComponentFiles, Contents};
-use crate::component::record::Run;
+use crate::component::record::{RecordError, Run};
 use crate::component::{Component, LoadError};
 use crate::config::ServerConfig;
 use crate::facts::ServerFacts;
@@ -35,6 +35,8 @@ pub(crate) struct Lifecycle {
     /// Fires when the folder should be looked at again.
     pub(crate) look: Notify,
     versions: Versions,
+    /// Turned off by an operator. Held for a few instructions only.
+    disabled: Mutex<BTreeSet<String>>,
 }
 
 /// Held by who changes the registry. Nothing is compiled under it.
@@ -44,8 +46,6 @@ struct Turn {
     generation: u64,
     /// Components that are being loaded.
     loading: HashSet<String>,
-    /// Turned off by an operator.
-    disabled: BTreeSet<String>,
     /// Components that are not served any more and may have requests still.
     retired: Vec<Weak<Component>>,
 }
@@ -63,7 +63,9 @@ pub(crate) enum ChangeError {
     #[error("`{0}` is disabled: enable it first")]
     Disabled(String),
     /// There is no such version.
-    #[error("there is no version of `{0}` to go back to, or its files are not kept any more: `versions_kept_max` says how many are")]
+    #[error(
+        "there is no version of `{0}` to go back to, or its files are not kept any more: `versions_kept_max` says how many are"
+    )]
     NoVersion(String),
     /// It does not load.
     #[error(transparent)]
@@ -73,7 +75,7 @@ pub(crate) enum ChangeError {
     Folder(std::io::Error),
     /// The record can't be written.
     #[error(transparent)]
-    Record(#[from] crate::component::record::RecordError),
+    Record(#[from] RecordError),
 }
 
 impl From<LoadError> for ChangeError {
@@ -101,6 +103,7 @@ impl Lifecycle {
         let loader = Loader { config, sandbox, policies: &policies, facts, handle: Handle::current() };
         let loaded = loader.load_all(&found);
         let mut registry = Registry::default();
+        let mut served = Vec::new();
         for (source, loaded) in found.iter().zip(loaded) {
             let added = loaded.and_then(|(files, component)| {
                 registry.add(component.clone())?;
@@ -109,14 +112,23 @@ impl Lifecycle {
             match added {
                 Ok((files, component)) => {
                     component.lies_at(source.stamps);
-                    keep(&versions, sandbox, &files);
+                    served.push((source, files, component));
                 }
                 Err(error) => refuse(&mut registry, sandbox, source, error, 0),
             }
         }
+        if let Err(error) = note(sandbox, served.iter().map(|(_, _, component)| component)) {
+            let error = Arc::new(LoadError::Record(error));
+            for (source, ..) in served.iter().filter(|(_, _, component)| component.admitted.floor.is_some()) {
+                registry = registry.without(&[&source.name]);
+                refuse(&mut registry, sandbox, source, error.clone(), 0);
+            }
+        }
+        versions.keep_all(served.iter().map(|(_, files, _)| files), sandbox);
         registry.tell_missing_guards();
-        let turn = Turn { policies: Arc::new(policies), generation: 0, loading: HashSet::new(), disabled, retired: Vec::new() };
-        Ok((Lifecycle { turn: Mutex::new(turn), look: Notify::new(), versions }, registry))
+        let turn = Turn { policies: Arc::new(policies), generation: 0, loading: HashSet::new(), retired: Vec::new() };
+        let (turn, disabled) = (Mutex::new(turn), Mutex::new(disabled));
+        Ok((Lifecycle { turn, look: Notify::new(), versions, disabled }, registry))
     }
 
     fn turn(&self) -> MutexGuard<'_, Turn> {
@@ -160,8 +172,9 @@ impl Lifecycle {
             tracing::info!("not in the components folder any more: {}", gone.join(", "));
             self.publish(shared, &mut turn, registry.without(&gone));
         }
+        let disabled = self.disabled();
         let has_time = |source: &&Source| {
-            let is_busy = turn.loading.contains(&source.name) || turn.disabled.contains(&source.name);
+            let is_busy = turn.loading.contains(&source.name) || disabled.contains(&source.name);
             !is_busy && !source.is_among(open) && turn.is_news(&registry, source)
         };
         let news: Vec<Source> = found.values().filter(has_time).cloned().collect();
@@ -229,7 +242,7 @@ impl Lifecycle {
         };
         serve(&mut turn, component)?;
         drop(turn);
-        keep(&self.versions, &shared.sandbox, files);
+        self.versions.keep_all([files], &shared.sandbox);
         Ok(())
     }
 
@@ -242,12 +255,11 @@ impl Lifecycle {
         place: impl FnOnce() -> Result<Stamps, ChangeError>,
     ) -> Result<(), ChangeError> {
         let next = shared.registry.load().with(&component)?;
-        let admitted = (&component.manifest, &component.identity, &component.admitted);
-        match shared.sandbox.record.note([admitted]) {
+        if let Err(error) = note(&shared.sandbox, [&component]) {
             // Where versions count, what is not written down does not run.
-            Err(error) if component.admitted.floor.is_some() => return Err(error.into()),
-            Err(error) => tracing::warn!(component = %component.name(), %error, "what runs is not written down"),
-            Ok(()) => {}
+            if component.admitted.floor.is_some() {
+                return Err(error.into());
+            }
         }
         component.lies_at(place()?);
         shared.sandbox.journals.of(component.name().as_str()).tell(format!("version {} serves", component.manifest.version));
@@ -320,12 +332,12 @@ impl Lifecycle {
         let Some(source) = found.get(name.as_str()) else { return Err(ChangeError::Unknown(name.to_string())) };
         shared.sandbox.record.disable(name, is_disabled)?;
         if is_disabled {
-            turn.disabled.insert(name.to_string());
+            self.disabled_now().insert(name.to_string());
             let next = shared.registry.load().without(&[name.as_str()]);
             self.publish(shared, &mut turn, next);
             return Ok(());
         }
-        turn.disabled.remove(name.as_str());
+        self.disabled_now().remove(name.as_str());
         if shared.registry.load().component(name.as_str()).is_some() || !turn.loading.insert(name.to_string()) {
             return Ok(());
         }
@@ -339,7 +351,7 @@ impl Lifecycle {
 
     /// What has run of a component, the latest last.
     pub(crate) fn runs(&self, shared: &Shared, name: &str) -> Result<Vec<Run>, ChangeError> {
-        Ok(shared.sandbox.record.runs(name)?)
+        Ok(shared.sandbox.record.runs()?.remove(name).unwrap_or_default())
     }
 
     /// Whether a version can be gone back to.
@@ -349,12 +361,16 @@ impl Lifecycle {
 
     /// The components that an operator has turned off.
     pub(crate) fn disabled(&self) -> BTreeSet<String> {
-        self.turn().disabled.clone()
+        self.disabled_now().clone()
+    }
+
+    fn disabled_now(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.disabled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin<'a>(&'a self, name: &'a str) -> Result<Loading<'a>, ChangeError> {
         let mut turn = self.turn();
-        if turn.disabled.contains(name) {
+        if self.disabled_now().contains(name) {
             return Err(ChangeError::Disabled(name.into()));
         }
         match turn.loading.insert(name.into()) {
@@ -396,13 +412,11 @@ fn refuse(registry: &mut Registry, sandbox: &Sandbox, source: &Source, error: im
     registry.refuse(name, Refusal { error, stamps: source.stamps, policies });
 }
 
-/// Keeps the files of what runs, to go back to. Where that fails it runs all the same.
-fn keep(versions: &Versions, sandbox: &Sandbox, files: &ComponentFiles) {
-    let name = files.manifest.name.as_str();
-    let kept = sandbox.record.runs(name).map_err(std::io::Error::other).and_then(|runs| versions.keep(files, &runs));
-    if let Err(error) = kept {
-        tracing::warn!(component = name, %error, "this version can't be kept: there is no going back to it");
-    }
+/// Writes down what runs, and tells where that fails.
+fn note<'a>(sandbox: &Sandbox, components: impl IntoIterator<Item = &'a Arc<Component>>) -> Result<(), RecordError> {
+    let of = |component: &'a Arc<Component>| (&component.manifest, &component.identity, &component.admitted);
+    let noted = sandbox.record.note(components.into_iter().map(of));
+    noted.inspect_err(|error| tracing::warn!(%error, "what runs is not written down"))
 }
 
 /// What is needed to load a component.

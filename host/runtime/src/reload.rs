@@ -112,7 +112,9 @@ impl Watch {
             }
             let (looking, open) = (shared.clone(), self.open.files());
             let found = tokio::task::spawn_blocking(move || looking.lifecycle.look(&looking, &open)).await;
-            for source in found.inspect_err(|error| tracing::error!(%error, "components could not be looked at")).unwrap_or_default() {
+            for source in
+                found.inspect_err(|error| tracing::error!(%error, "components could not be looked at")).unwrap_or_default()
+            {
                 let (shared, places) = (shared.clone(), places.clone());
                 tokio::spawn(async move {
                     let _place = places.acquire_owned().await;

@@ -98,6 +98,18 @@ impl Sandbox {
         starter: Arc<Call>,
         clock: &Arc<Clock>,
     ) -> Store<Ctx> {
+        self.store_with(governance, rights, starter, clock, |_| ())
+    }
+
+    /// The same with more of WASI than the policy gives by itself.
+    pub(crate) fn store_with(
+        self: &Arc<Self>,
+        governance: &Arc<Governance>,
+        rights: &Rights,
+        starter: Arc<Call>,
+        clock: &Arc<Clock>,
+        extend: impl FnOnce(&mut WasiCtxBuilder),
+    ) -> Store<Ctx> {
         let limits = rights.policy.limits();
         let stderr = Tail::default();
         let mut table = ResourceTable::new();
@@ -105,6 +117,7 @@ impl Sandbox {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stderr(stderr.clone()).envs(&rights.variables).max_random_size(RANDOM_BYTES_MAX);
         fs::preopen(&rights.policy, &mut wasi);
+        extend(&mut wasi);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.header_bytes_max.saturating_mul(4)); // as they lie in memory
         let ctx = Ctx {
@@ -217,6 +230,13 @@ pub(crate) struct Ctx {
     pub(crate) outbound: http::Outbound,
 }
 
+impl Ctx {
+    /// Whether it wanted more memory than it may have.
+    pub(crate) fn lacked_memory(&self) -> bool {
+        self.growth.was_refused
+    }
+}
+
 impl WasiView for Ctx {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -231,6 +251,8 @@ impl WasiHttpView for Ctx {
 
 /// Counts the linear memories of an instance together, and its tables.
 struct Growth {
+    /// Whether a memory could not grow.
+    was_refused: bool,
     bytes: usize,
     bytes_max: usize,
     elements: usize,
@@ -242,13 +264,22 @@ impl Growth {
     fn new(limits: &Limits) -> Growth {
         let Limits { memory_bytes_max, table_elements_max, core_instances_max, .. } = *limits;
         let instances_max = core_instances_max.min(CORE_INSTANCES_MAX as usize);
-        Growth { bytes: 0, bytes_max: memory_bytes_max, elements: 0, elements_max: table_elements_max, instances_max }
+        Growth {
+            was_refused: false,
+            bytes: 0,
+            bytes_max: memory_bytes_max,
+            elements: 0,
+            elements_max: table_elements_max,
+            instances_max,
+        }
     }
 }
 
 impl ResourceLimiter for Growth {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(grow(&mut self.bytes, desired.saturating_sub(current), self.bytes_max))
+        let is_grown = grow(&mut self.bytes, desired.saturating_sub(current), self.bytes_max);
+        self.was_refused |= !is_grown;
+        Ok(is_grown)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -47,7 +47,8 @@ impl ServerArgs {
         }
         let request = request.header("content-type", "application/octet-stream").body(body.unwrap_or_default())?;
         let asked = agent.run(request);
-        let asked = asked.with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR or --url URL"))?;
+        let asked =
+            asked.with_context(|| format!("no server answers at {url}: start it, or say --listen ADDR or --url URL"))?;
         let status = asked.status();
         let said: anyhow::Result<Value> = asked.into_body().read_json().with_context(|| format!("{url} gave no JSON"));
         match status.as_u16() {

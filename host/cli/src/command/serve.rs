@@ -45,7 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    log_to_stderr();
+    log_to_stderr("info,wasmtime_wasi_nn=off,rmcp=error");
     let mut config = args.config()?;
     config.check()?;
     config.compiler = Some(super::compile::command(&config)?);
@@ -85,7 +85,7 @@ async fn serve(config: ServerConfig, engine: Arc<dyn Inference>) -> anyhow::Resu
     Ok(())
 }
 
-fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
+pub(super) fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
     let engine = EngineConfig {
         device: config.device.parse()?,
         models: config.models.clone(),
@@ -106,10 +106,10 @@ fn start_engine(config: &ServerConfig) -> anyhow::Result<Engine> {
     Ok(engine)
 }
 
-/// Log lines go to standard error: what RUST_LOG asks for, else `info`. `wasmtime_wasi_nn` writes a line for each mistake of a
+/// Log lines go to standard error: what RUST_LOG asks for, else the usual. `wasmtime_wasi_nn` writes a line for each mistake of a
 /// guest, as often as the guest likes, and `rmcp` several for each message of a client.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,wasmtime_wasi_nn=off,rmcp=error"));
+pub(super) fn log_to_stderr(usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let has_colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(std::io::stderr).init();
 }

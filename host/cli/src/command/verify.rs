@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use policy::{ComponentName, Facts, ModelName, Policies, Protected, SecretSource};
-use runtime::{ComponentFiles, ComponentRecord};
+use runtime::{ComponentFiles, ComponentRecord, Package, PackageLimits};
+
+use crate::component_source;
 
 /// Which component, and by which policies.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The component's folder.
-    #[arg(value_name = "COMPONENT_DIR")]
+    /// The component's folder, or a package.
+    #[arg(value_name = "DIR|FILE")]
     component: PathBuf,
     /// Settings file; `tessera.toml` is read if it is there.
     #[arg(long, value_name = "FILE")]
@@ -66,10 +68,7 @@ impl Args {
         let facts = Nothing { protected: runtime::protected(&config) };
         let policies = Policies::read(self.policies.as_ref().unwrap_or(&config.policies))?;
         let record = ComponentRecord::at(self.data.as_ref().unwrap_or(&config.data));
-        // The folder's name is the component's: `.` has to be looked up.
-        let folder = self.component.canonicalize();
-        let folder = folder.with_context(|| format!("there is no folder {}", self.component.display()))?;
-        let files = ComponentFiles::read(&folder, config.component_bytes_max)?;
+        let files = self.files(&PackageLimits::of(&config))?;
         let manifest = files.manifest();
         writeln!(out, "component       {} {}", manifest.name, manifest.version)?;
         writeln!(out, "component.wasm  {}", files.code_digest())?;
@@ -85,6 +84,18 @@ impl Args {
         }
         writeln!(out, "policy          {} lets it run: it may run", policy.origin())?;
         Ok(())
+    }
+
+    fn files(&self, limits: &PackageLimits) -> anyhow::Result<ComponentFiles> {
+        if self.component.is_file() {
+            let bytes = component_source::read(&self.component, limits.archive_bytes_max())?;
+            let package = Package::read(&bytes, limits).with_context(|| self.component.display().to_string())?;
+            return Ok(ComponentFiles::of_package(&package)?);
+        }
+        // The folder's name is the component's: `.` has to be looked up.
+        let folder = self.component.canonicalize();
+        let folder = folder.with_context(|| format!("there is no folder or package {}", self.component.display()))?;
+        Ok(ComponentFiles::read(&folder, limits.code_bytes_max)?)
     }
 }
 

@@ -75,7 +75,8 @@ impl ComponentFiles {
             Some(text) => parse_manifest(&path.join("component.toml"), text, &name)?,
             None => bare_manifest(&name)?,
         };
-        let signature = contents.signature.as_deref().map(|text| parse_signature(&path.join("component.sig"), text)).transpose()?;
+        let signature =
+            contents.signature.as_deref().map(|text| parse_signature(&path.join("component.sig"), text)).transpose()?;
         let manifest_digest = Digest::of(contents.manifest.as_deref().unwrap_or_default());
         let identity = Identity { manifest: manifest_digest, code: Digest::of(&contents.code), signature };
         Ok(ComponentFiles { manifest, identity, contents })
@@ -321,7 +322,9 @@ mod tests {
         let files = read("hello.wasm").expect("reads");
         assert!(files.is_bare() && files.manifest.capabilities.is_empty());
         assert_eq!((files.manifest.name.as_str(), files.code_digest()), ("hello", Digest::of(b"code")));
-        for (path, name) in [("a/b", "b"), ("a/b.wasm", "b"), ("b-1.tessera", "b-1"), ("b-1.2.0.tessera", "b"), ("b-1.2", "b-1.2")] {
+        for (path, name) in
+            [("a/b", "b"), ("a/b.wasm", "b"), ("b-1.tessera", "b-1"), ("b-1.2.0.tessera", "b"), ("b-1.2", "b-1.2")]
+        {
             assert_eq!(name_of_path(path.as_ref()), name);
         }
         let refused = read("Not a name.wasm").expect_err("refused").to_string();

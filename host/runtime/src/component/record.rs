@@ -132,13 +132,13 @@ impl ComponentRecord {
         Ok(self.read()?.components.remove(component).and_then(|history| history.version_max))
     }
 
-    /// What has run of a component, the latest last.
+    /// What has run of each component, the latest last.
     ///
     /// # Errors
     /// When the record is there and can't be read.
-    pub(crate) fn runs(&self, component: &str) -> Result<Vec<Run>, RecordError> {
-        let found = self.read()?.components.into_iter().find(|(name, _)| name.as_str() == component);
-        Ok(found.map_or_else(Vec::new, |(_, history)| history.runs))
+    pub(crate) fn runs(&self) -> Result<BTreeMap<String, Vec<Run>>, RecordError> {
+        let all = self.read()?.components.into_iter();
+        Ok(all.map(|(name, history)| (name.to_string(), history.runs)).collect())
     }
 
     /// The components that an operator has turned off.

@@ -140,7 +140,8 @@ async fn deploy(shared: Arc<Shared>, name: Option<String>, request: Request<Body
         Err(reason) => return error::response(StatusCode::BAD_REQUEST, "invalid_component", &reason),
     };
     let is_new = shared.registry.load().component(name.as_str()).is_none();
-    let deployed = change(&shared, "deploy", &name, move |lifecycle, shared, name| lifecycle.deploy(shared, name, contents)).await;
+    let deployed =
+        change(&shared, "deploy", &name, move |lifecycle, shared, name| lifecycle.deploy(shared, name, contents)).await;
     match deployed {
         Ok(()) if is_new => (StatusCode::CREATED, Json(report(&shared, name.as_str()))).into_response(),
         Ok(()) => Json(report(&shared, name.as_str())).into_response(),
@@ -226,11 +227,8 @@ async fn change(
     name: &ComponentName,
     make: impl FnOnce(&Lifecycle, &Shared, &ComponentName) -> Result<(), ChangeError> + Send + 'static,
 ) -> Result<(), Response<Body>> {
-    let record = Record {
-        action: Some(action.into()),
-        component: Some(shorten(name.as_str())),
-        ..Record::new(Kind::Component)
-    };
+    let record =
+        Record { action: Some(action.into()), component: Some(shorten(name.as_str())), ..Record::new(Kind::Component) };
     shared.sandbox.audit.administered(record).await.map_err(|_| audit::unavailable())?;
     let (shared, name) = (shared.clone(), name.clone());
     let made = tokio::task::spawn_blocking(move || make(&shared.lifecycle, &shared, &name)).await;

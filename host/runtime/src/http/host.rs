@@ -35,10 +35,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
+        .merge(admin::router())
         .route("/openapi.json", only(get(describe::server)))
         .route("/docs", only(get(describe::page)))
         .route("/mcp", mcp::route(&shared))
-        .merge(admin::router())
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }

@@ -32,11 +32,15 @@ pub(crate) struct Source {
 }
 
 /// Tells whether a component's files have changed.
-pub(crate) type Stamps = [Stamp; 3];
+pub(crate) type Stamps = [Stamp; 4];
 
 impl Source {
     fn at(name: String, path: PathBuf) -> Source {
-        let stamps = if path.is_dir() { FILES.map(|file| stamp(&path.join(file))) } else { [stamp(&path), None, None] };
+        let stamps = match path.is_dir() {
+            true => [&path.join(FILES[0]), &path.join(FILES[1]), &path.join(FILES[2])].map(|file| stamp(file)),
+            false => [stamp(&path), None, None],
+        };
+        let stamps = [stamps[0], stamps[1], stamps[2], None];
         Source { name, path, stamps, is_twice: false }
     }
 
@@ -70,9 +74,14 @@ pub(crate) fn list(folder: &Path) -> Result<BTreeMap<String, Source>> {
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     for path in entries.iter().map(std::fs::DirEntry::path) {
         let Some(name) = name_of(&path) else { continue };
-        let mut source = Source::at(name.clone(), path);
-        source.is_twice = sources.contains_key(&name);
-        sources.insert(name, source);
+        let source = Source::at(name.clone(), path);
+        match sources.get_mut(&name) {
+            None => drop(sources.insert(name, source)),
+            Some(first) => {
+                first.is_twice = true;
+                first.stamps[3] = source.stamps.into_iter().flatten().next();
+            }
+        }
     }
     Ok(sources)
 }

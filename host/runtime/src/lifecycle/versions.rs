@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::component::LoadError;
 use crate::component::files::{ComponentFiles, Contents};
 use crate::component::record::Run;
+use crate::sandbox::Sandbox;
 
 /// The folder of kept versions.
 pub(crate) struct Versions {
@@ -20,11 +21,22 @@ impl Versions {
         Versions { folder: data.join("versions"), kept_max }
     }
 
+    /// Keeps what runs from now on. Where that fails it runs all the same.
+    pub(crate) fn keep_all<'a>(&self, components: impl IntoIterator<Item = &'a ComponentFiles>, sandbox: &Sandbox) {
+        let runs = sandbox.record.runs().unwrap_or_default(); // that it can't be read was told as it was to be written
+        for files in components {
+            let name = files.manifest.name.as_str();
+            if let Err(error) = self.keep(files, runs.get(name).map_or(&[], Vec::as_slice)) {
+                tracing::warn!(component = name, %error, "this version can't be kept: there is no going back to it");
+            }
+        }
+    }
+
     /// Keeps what runs from now on, and forgets what ran too long ago; `runs` are all that are known, the latest last.
     ///
     /// # Errors
     /// When it can't be written.
-    pub(crate) fn keep(&self, files: &ComponentFiles, runs: &[Run]) -> Result<()> {
+    fn keep(&self, files: &ComponentFiles, runs: &[Run]) -> Result<()> {
         let of_component = self.folder.join(files.manifest.name.as_str());
         let kept = of_component.join(files.identity.id());
         if !kept.is_dir() {

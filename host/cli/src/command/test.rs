@@ -1,0 +1,102 @@
+//! `tessera test`: a plugin's cases against a server in this process.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::plugin::Plugin;
+use crate::plugin::case::{Case, Reply, Request};
+use crate::plugin::serve::{self, Place};
+
+/// Time for one answer.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+/// Length of an answer, in bytes.
+const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// Characters of an answer that are shown where it is not as it should be.
+const SHOWN_CHARS_MAX: usize = 600;
+
+/// Which plugin, with which models.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The plugin's folder.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Folder of models to run on, instead of made-up ones.
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Cases whose name holds this text; all without it.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there are no cases, the component does not load, or an answer is not as its case wants it.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let plugin = Plugin::open(&args.folder)?;
+    let mut cases = Case::all(&plugin.folder.join("cases"))?;
+    cases.retain(|case| args.only.as_ref().is_none_or(|text| case.name.contains(text)));
+    ensure!(!cases.is_empty(), "there are no cases: put request.json and response.json into cases/NAME/");
+    serve::log_to_stderr("error");
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let place = Place { plugin: &plugin, policies: None, models: args.models.as_deref(), listen };
+    let runtime = tokio::runtime::Runtime::new().context("no threads for the server")?;
+    let serving = runtime.block_on(place.start())?;
+    let failed = all(&plugin, &cases, serving.address);
+    runtime.block_on(serving.stop());
+    let failed = failed?;
+    ensure!(failed == 0, "{failed} of {} cases failed", cases.len());
+    writeln!(std::io::stdout(), "{} cases passed", cases.len())?;
+    Ok(())
+}
+
+/// Runs cases and prints a line for each; gives how many failed.
+fn all(plugin: &Plugin, cases: &[Case], address: SocketAddr) -> anyhow::Result<usize> {
+    let mut out = std::io::stdout();
+    let mut failed = 0;
+    for case in cases {
+        let start = Instant::now();
+        let reply = ask(plugin.name(), &case.request, address).with_context(|| format!("the case `{}`", case.name))?;
+        let took_ms = start.elapsed().as_secs_f64() * 1e3;
+        let differences = case.differences(&reply);
+        if differences.is_empty() {
+            writeln!(out, "ok   {} ({took_ms:.1} ms)", case.name)?;
+            continue;
+        }
+        failed += 1;
+        let shown: String = String::from_utf8_lossy(&reply.body).chars().take(SHOWN_CHARS_MAX).collect();
+        writeln!(out, "BAD  {}\n       {}\n     answer: {shown}", case.name, differences.join("\n       "))?;
+    }
+    Ok(failed)
+}
+
+fn ask(name: &str, request: &Request, address: SocketAddr) -> anyhow::Result<Reply> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).http_status_as_error(false);
+    let agent: ureq::Agent = agent.allow_non_standard_methods(true).build().into();
+    let url = format!("http://{address}/c/{name}{}", request.path);
+    let mut sent = ureq::http::Request::builder().method(request.method.as_str()).uri(url);
+    let body = request.bytes();
+    if !body.is_empty() && !request.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
+        sent = sent.header("content-type", "application/json");
+    }
+    for (name, value) in &request.headers {
+        sent = sent.header(name, value);
+    }
+    let mut answer = agent.run(sent.body(body)?)?;
+    let line = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let headers = answer.headers().iter().map(line).collect();
+    let status = answer.status().as_u16();
+    // A streamed answer that broke off has what came of it.
+    let mut body = Vec::new();
+    let read = std::io::Read::read_to_end(&mut answer.body_mut().with_config().limit(REPLY_BYTES_MAX).reader(), &mut body);
+    if let Err(error) = read {
+        body.extend(format!("\n(the answer broke off: {error})").bytes());
+    }
+    Ok(Reply { status, headers, body })
+}
