@@ -3,7 +3,8 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-openai test-oidc test-plugins test-openapi test-wgpu check-gpu
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-openai test-oidc test-mcp test-plugins test-openapi test-wgpu check-gpu
+	test-mcp test-plugins
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +54,9 @@ test-openai: ## Checks a running server with the openai Python package (needs `m
 
 test-oidc: build guests ## Checks callers with tokens of a real OpenID provider (needs node 20 and npm)
 	scripts/oidc.sh
+
+test-mcp: build guests ## Checks tools with the mcp Python package, which it installs
+	scripts/mcp.sh
 
 test-plugins: build ## Makes, builds and tests a plugin of every language and template (needs node 18 and python 3.11)
 	scripts/plugins.sh

@@ -14,7 +14,7 @@ use tests::{FakeInference, Setup, TestServer, Wire, eventually};
 use crate::attack::upstream::Upstream;
 
 /// Everything is on disk before it is answered.
-const CLOSED: AuditConfig = AuditConfig {
+pub(crate) const CLOSED: AuditConfig = AuditConfig {
     access: Recording::Closed,
     deny: Recording::Closed,
     uses: Recording::Closed,
@@ -41,7 +41,7 @@ fn start(setup: Setup) -> (TestServer, PathBuf) {
 }
 
 /// All whole records of a log.
-fn entries(folder: &Path) -> Vec<Entry> {
+pub(crate) fn entries(folder: &Path) -> Vec<Entry> {
     let folder = Folder::new(folder);
     let read = |name: String| folder.read(&name).expect("is read").unwrap_or_default();
     let files: Vec<Vec<u8>> = files(&folder).expect("is listed").into_iter().map(read).collect();

@@ -51,6 +51,7 @@ mod integrity {
     mod signatures;
 }
 mod lifecycle;
+mod mcp;
 mod model {
     mod bert;
     mod expected;

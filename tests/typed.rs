@@ -2,7 +2,7 @@
 
 mod limits;
 mod malformed;
-mod openapi;
+pub(crate) mod openapi;
 mod round_trip;
 mod streams;
 
@@ -35,7 +35,7 @@ fn call(function: &str, arguments: &Value) -> Reply {
 }
 
 /// A record with a value in each of its fields.
-fn everything() -> Value {
+pub(crate) fn everything() -> Value {
     json!({
         "flag": true, "tiny": -128, "byte": 255, "short": -32768, "word": 65535, "int": i32::MIN, "natural": u32::MAX,
         "long": i64::MIN, "count_of_all": u64::MAX, "ratio": 0.5, "exact": 1e300, "letter": "😀", "text": "a\n\"é\u{2028}",

@@ -9,7 +9,7 @@ use wit_parser::{PackageMetadata, Resolve};
 use super::server;
 
 /// The guest `types` with its authors' words in it, as `tessera build` puts them there.
-fn with_docs() -> Vec<u8> {
+pub(crate) fn with_docs() -> Vec<u8> {
     let folder = root().join("tests/guests/types");
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(folder.join("wit")).expect("good WIT");

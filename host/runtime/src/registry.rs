@@ -16,6 +16,7 @@ const HOST_PATHS: [&str; 10] = [
     "/health",
     "/ready",
     "/metrics",
+    "/mcp",
     "/admin/models",
     "/admin/usage",
     "/docs",

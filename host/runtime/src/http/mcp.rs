@@ -28,6 +28,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use self::calls::{Calls, Key};
@@ -82,7 +83,7 @@ impl Mcp {
     }
 
     async fn answer(&self, visitor: &Visitor, request: Request<Body>) -> Response<Body> {
-        let (head, body) = request::lingering(request).into_parts();
+        let (mut head, body) = request::lingering(request).into_parts();
         if !is_of_known_page(&self.shared.config.cors, &head) {
             let message = "Pages of this origin may not use this server: name it in `origins` of [cors] in tessera.toml.";
             return error::response(StatusCode::FORBIDDEN, "other_origin", message);
@@ -98,7 +99,10 @@ impl Mcp {
         if let Some(key) = message.cancels().and_then(|id| Key::new(visitor, &head.headers, id)) {
             self.calls.cancel(&key);
         }
-        let response = self.service.handle(Request::from_parts(head, Full::new(body))).await;
+        if let Some(arguments) = message.params.as_ref().and_then(|params| params.arguments) {
+            head.extensions.insert(Arguments(body.slice_ref(arguments.get().as_bytes())));
+        }
+        let response = self.service.handle(Request::from_parts(head, Full::new(body.clone()))).await;
         let mut response = explained(response.map(Body::new), message.id.clone()).await;
         if message.opens() && response.status().is_success() {
             response.headers_mut().extend(new_session().map(|id| (SESSION_ID, id)));
@@ -132,21 +136,28 @@ async fn received(body: Body) -> Result<Bytes, Response<Body>> {
 
 /// What is looked at of a message before the library has it.
 #[derive(Debug, Deserialize)]
-struct Message {
+struct Message<'a> {
     jsonrpc: String,
     #[serde(default)]
     id: Value,
     method: Option<String>,
-    params: Option<Params>,
+    #[serde(borrow)]
+    params: Option<Params<'a>>,
     result: Option<IgnoredAny>,
     error: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Params {
+struct Params<'a> {
     #[serde(rename = "requestId")]
     request_id: Option<Value>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
 }
+
+/// The arguments of a call as the client wrote them: numbers read and written again are not always the same.
+#[derive(Clone)]
+struct Arguments(Bytes);
 
 /// A body that is not one message.
 #[derive(Debug, PartialEq)]
@@ -157,17 +168,22 @@ enum Unread {
     NotAMessage(Value),
 }
 
-impl Message {
+impl<'a> Message<'a> {
     /// Reads one message; several at once are taken by no version that is spoken here.
-    fn read(body: &[u8]) -> Result<Message, Unread> {
+    fn read(body: &'a [u8]) -> Result<Message<'a>, Unread> {
         let is_object = body.trim_ascii_start().starts_with(b"{");
-        let is_whole = |message: &Message| message.method.is_some() || message.result.is_some() || message.error.is_some();
         match serde_json::from_slice::<Message>(body).map_err(|error| error.classify()) {
-            Ok(message) if is_object && message.jsonrpc == "2.0" && is_whole(&message) => Ok(message),
+            Ok(message) if is_object && message.is_whole() => Ok(message),
             Ok(message) if is_object => Err(Unread::NotAMessage(message.id)),
             Ok(_) | Err(Category::Data) => Err(Unread::NotAMessage(Value::Null)),
             Err(_) => Err(Unread::NotJson),
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_something = self.method.is_some() || self.result.is_some() || self.error.is_some();
+        let is_good_id = self.id.is_null() || self.id.is_string() || self.id.is_i64();
+        self.jsonrpc == "2.0" && is_something && is_good_id
     }
 
     /// The call that it cancels.

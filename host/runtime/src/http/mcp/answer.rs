@@ -16,7 +16,7 @@ pub(super) enum Shape<'a> {
     /// There is nothing: `{"result": null}`.
     Nothing,
     /// A record is the object itself.
-    Record(&'a Type),
+    Record,
     /// Another value is its `result`.
     Value(&'a Type),
     /// A stream's items are its `result`, all together; what stands at the end of the stream is its `end`.
@@ -39,7 +39,7 @@ impl Shape<'_> {
     pub(super) fn of(function: &Function) -> Shape<'_> {
         match &function.outcome.success {
             Success::Nothing => Shape::Nothing,
-            Success::Value(ty) if matches!(ty.kind, Kind::Record(_)) => Shape::Record(ty),
+            Success::Value(ty) if matches!(ty.kind, Kind::Record(_)) => Shape::Record,
             Success::Value(ty) => Shape::Value(ty),
             Success::Stream(streamed) => Shape::Stream(
                 streamed,
@@ -53,13 +53,16 @@ impl Shape<'_> {
     }
 
     /// JSON Schema of the result's object.
-    pub(super) fn schema(self) -> Map<String, Value> {
+    pub(super) fn schema(self, function: &Function) -> Value {
         let mut schemas = Schemas::at("#/$defs/", "");
         let mut properties = Map::new();
-        let mut record = None;
         match self {
+            Shape::Record => {
+                let mut schema = function.output_schema.clone();
+                schema["type"] = "object".into(); // a reference, too, says so itself, because clients look for it
+                return schema;
+            }
             Shape::Nothing => drop(properties.insert("result".into(), json!({"type": "null"}))),
-            Shape::Record(ty) => record = Some(schemas.of(ty, Way::Out)),
             Shape::Value(ty) => drop(properties.insert("result".into(), schemas.of(ty, Way::Out))),
             Shape::Stream(streamed, joined) => {
                 let result = match joined {
@@ -74,27 +77,22 @@ impl Shape<'_> {
             }
         }
         let required: Vec<&String> = properties.keys().collect();
-        let mut schema = match record {
-            Some(record) => record,
-            None => json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false}),
-        };
-        schema["type"] = "object".into(); // a reference says it of itself, too, because clients look for it
+        let mut schema =
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
         let kept = schemas.kept();
         if !kept.is_empty() {
             schema["$defs"] = kept.into_iter().collect();
         }
-        match schema {
-            Value::Object(schema) => schema,
-            _ => Map::new(),
-        }
+        schema
     }
 
-    /// The result of an answer that came at once.
-    pub(super) fn whole(self, value: Value) -> CallToolResult {
-        match self {
-            Shape::Record(_) => result(&value.clone(), value),
-            _ => result(&value, json!({"result": value})),
-        }
+    /// The result of an answer that came at once, from its value and the JSON that this was read from.
+    pub(super) fn whole(self, value: Value, json: &[u8]) -> CallToolResult {
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            _ => String::from_utf8_lossy(json).into_owned(),
+        };
+        result(text, if matches!(self, Shape::Record) { value } else { json!({"result": value}) })
     }
 }
 
@@ -133,9 +131,9 @@ impl Items {
         let mut object = json!({"result": items});
         if self.has_end {
             object["end"] = end;
-            return result(&object.clone(), object);
+            return result(object.to_string(), object);
         }
-        result(&items, object)
+        result(text(&items), object)
     }
 }
 
@@ -147,8 +145,8 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-fn result(value: &Value, structured: Value) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(text(value))]);
+fn result(text: String, structured: Value) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
     result.structured_content = Some(structured);
     result
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use axum::body::Body;
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, ProgressNotificationParam, ProgressToken};
+use rmcp::model::{CallToolResult, ContentBlock, ProgressNotificationParam, ProgressToken};
 use rmcp::{Peer, RoleServer};
 use serde_json::Value;
 
@@ -38,7 +39,7 @@ pub(super) struct Progress {
 
 impl Call<'_> {
     /// Calls it. Dropping this stops the function.
-    pub(super) async fn run(self, arguments: &JsonObject, progress: Option<Progress>) -> CallToolResult {
+    pub(super) async fn run(self, arguments: Bytes, progress: Option<Progress>) -> CallToolResult {
         let Ok(request) = self.request(arguments) else { return failed("The function's path is no path.") };
         let trace = Trace::begin(&self.shared.sandbox.audit, self.id.clone(), self.visitor.client, &request);
         trace.is_of(&self.visitor.caller);
@@ -52,11 +53,10 @@ impl Call<'_> {
         }
     }
 
-    fn request(&self, arguments: &JsonObject) -> Result<Request<Body>, ::http::Error> {
+    fn request(&self, arguments: Bytes) -> Result<Request<Body>, ::http::Error> {
         let target = format!("/c/{}/{}", self.component.name(), self.function.path);
-        let body = serde_json::to_vec(arguments).unwrap_or_default();
         let request = Request::builder().method(Method::POST).uri(target);
-        request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body))
+        request.header(header::CONTENT_TYPE, "application/json").body(Body::from(arguments))
     }
 
     async fn whole(&self, response: Response<Body>, shape: Shape<'_>) -> CallToolResult {
@@ -67,7 +67,7 @@ impl Call<'_> {
             Err(_) => return failed("The answer broke off."),
         };
         match serde_json::from_slice(&body) {
-            Ok(value) if head.status == StatusCode::OK => shape.whole(value),
+            Ok(value) if head.status == StatusCode::OK => shape.whole(value, &body),
             _ => answer::failure(&body),
         }
     }

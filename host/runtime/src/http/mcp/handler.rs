@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use ::http::request::Parts;
+use bytes::Bytes;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ErrorCode, Implementation, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, ErrorCode, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
 use super::call::{Call, Progress};
 use super::calls::{Calls, Key};
-use super::tools;
+use super::{Arguments, tools};
 use crate::call::RequestId;
 use crate::http::request::Visitor;
 use crate::http::server::Shared;
 
 /// Nobody waits for what this says: the client has cancelled the call, or left.
 const CANCELLED: ErrorCode = ErrorCode(-32800);
+
+/// The methods that are answered.
+const METHODS: [&str; 5] = ["initialize", "server/discover", "ping", "tools/list", "tools/call"];
 
 /// Answers one request.
 #[derive(Clone)]
@@ -27,11 +31,12 @@ pub(super) struct Handler {
     calls: Arc<Calls>,
 }
 
-/// Who asks, under which id, and in which session.
+/// Who asks what, under which id, and in which session.
 struct Asked {
     visitor: Visitor,
     id: RequestId,
     key: Option<Key>,
+    arguments: Bytes,
 }
 
 impl Handler {
@@ -45,23 +50,19 @@ impl Handler {
         let visitor = head.extensions.get::<Visitor>().cloned().ok_or_else(unknown)?;
         let id = head.extensions.get::<RequestId>().cloned().unwrap_or_else(|| self.shared.next_request_id());
         let key = Key::new(&visitor, &head.headers, context.id.clone());
-        Ok(Asked { visitor, id, key })
+        let arguments = head.extensions.get::<Arguments>().map(|Arguments(json)| json.clone());
+        Ok(Asked { visitor, id, key, arguments: arguments.unwrap_or_default() })
     }
 
-    async fn call(
-        &self,
-        request: CallToolRequestParams,
-        asked: Asked,
-        progress: Option<Progress>,
-    ) -> Result<CallToolResult, ErrorData> {
-        let found = tools::find(&self.shared.registry.load(), &request.name);
-        let (component, function) = found.ok_or_else(|| unknown(&request.name))?;
-        let Asked { visitor, id, .. } = asked;
+    async fn call(&self, name: &str, asked: Asked, progress: Option<Progress>) -> Result<CallToolResult, ErrorData> {
+        let found = tools::find(&self.shared.registry.load(), name);
+        let (component, function) = found.ok_or_else(|| unknown(name))?;
+        let Asked { visitor, id, arguments, .. } = asked;
         let is_allowed = visitor.caller.may_ask(component.name()).is_ok();
         let call = Call { shared: &self.shared, visitor: &visitor, id, component: &component, function: &function };
         // What is not allowed is refused, counted and recorded on its way, and the caller does not learn that it is there.
-        let result = call.run(&request.arguments.unwrap_or_default(), progress).await;
-        if is_allowed { Ok(result) } else { Err(unknown(&request.name)) }
+        let result = call.run(arguments, progress).await;
+        if is_allowed { Ok(result) } else { Err(unknown(name)) }
     }
 }
 
@@ -85,6 +86,18 @@ impl ServerHandler for Handler {
         Ok(ListToolsResult { next_cursor, ..ListToolsResult::with_all_items(tools) })
     }
 
+    /// What the library has not recognized: its method is none of this server's, or its parameters are none of its method's.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if METHODS.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params(format!("The parameters are none of `{}`.", request.method), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
+    }
+
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -99,7 +112,7 @@ impl ServerHandler for Handler {
         let progress = token.map(|token| Progress { client: context.peer.clone(), token });
         let cancelled = under_way.as_ref().map(|call| call.cancelled.clone()).unwrap_or_default();
         tokio::select! {
-            result = self.call(request, asked, progress) => result.map(Into::into),
+            result = self.call(&request.name, asked, progress) => result.map(Into::into),
             () = context.ct.cancelled() => Err(ErrorData::new(CANCELLED, "The client has left.", None)),
             () = cancelled.cancelled() => Err(ErrorData::new(CANCELLED, "The call was cancelled.", None)),
         }

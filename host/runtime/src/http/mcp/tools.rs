@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use policy::Caller;
-use rmcp::model::Tool;
+use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -86,11 +86,16 @@ fn tool(name: String, component: &Component, function: &Function) -> Tool {
     tool.name = name.into();
     tool.title = Some(format!("{}: {}", component.name(), function.path));
     tool.description = function.docs.clone().map(Into::into);
-    if let Value::Object(schema) = &function.input_schema {
-        tool.input_schema = Arc::new(schema.clone());
-    }
-    tool.output_schema = Some(Arc::new(Shape::of(function).schema()));
+    tool.input_schema = object(function.input_schema.clone());
+    tool.output_schema = Some(object(Shape::of(function).schema(function)));
     tool
+}
+
+fn object(schema: Value) -> Arc<JsonObject> {
+    match schema {
+        Value::Object(schema) => Arc::new(schema),
+        _ => Arc::default(), // every schema of a function is one
+    }
 }
 
 #[cfg(test)]
