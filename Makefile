@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc test-plugins
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-wgpu check-gpu test-openai test-oidc test-plugins test-openapi
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,8 @@ test-oidc: build guests ## Checks callers with tokens of a real OpenID provider 
 
 test-plugins: build ## Makes, builds and tests a plugin of every language and template (needs node 18 and python 3.11)
 	scripts/plugins.sh
+test-openapi: build guests ## Checks descriptions and typed functions with schemathesis (needs python 3.10)
+	scripts/openapi.sh
 
 test-wgpu: ## Runs goldens on Vulkan (software Vulkan will do; about ten minutes the first time)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)-wgpu cargo test --locked -p engine --features wgpu --lib gpu_tests

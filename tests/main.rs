@@ -61,4 +61,5 @@ mod plugins;
 mod policy;
 mod shutdown;
 mod tidy;
+mod typed;
 mod wasi_http;

@@ -170,9 +170,20 @@ pub enum LoadError {
     Code(wasmtime::Error),
     /// It exports nothing that serves HTTP.
     #[error(
-        "component.wasm serves no HTTP: it must export `tessera:handler/handler`, `wasi:http/incoming-handler` or `wasi:http/handler`, or be a guard by `tessera:guard/guard`"
+        "component.wasm serves nothing: it must export `tessera:handler/handler`, `wasi:http/incoming-handler`, `wasi:http/handler` or functions of its own, or be a guard by `tessera:guard/guard`{unexposed}"
     )]
-    NoHandler,
+    NoHandler {
+        /// Functions that it has and why they are not served, a line each.
+        unexposed: String,
+    },
+    /// One of its functions streams what the host can't read.
+    #[error("its function `{function}` can't be served: {reason}")]
+    Stream {
+        /// The function, as `ops/count`.
+        function: String,
+        /// What it streams, and what may be streamed.
+        reason: String,
+    },
     /// It is a guard and doesn't say so.
     #[error("it exports `tessera:guard/guard` without saying so: add to component.toml\n\n[guard]\nreasons = []\n")]
     UndeclaredGuard,
@@ -252,14 +263,17 @@ impl Component {
         let files = ComponentFiles::read(folder, config.component_bytes_max)?;
         let policy = policies.snapshot(&files.manifest.name, &files.manifest.capabilities, facts)?;
         let admitted = files.admit(policies, &policy, &sandbox.record)?;
-        let ComponentFiles { manifest, identity, code } = files;
-        let code = sandbox.compiled.load(&sandbox.engine, &code, identity.code, config)?;
+        let ComponentFiles { manifest, identity, code: wasm } = files;
+        let code = sandbox.compiled.load(&sandbox.engine, &wasm, identity.code, config)?;
         let used = capabilities(&code, &sandbox.engine);
         check_declared(&used, &manifest)?;
         if policy.mode() == Mode::Enforce {
             check_granted(&used, &manifest, &policy)?;
         }
-        let exports = Exports::link(&code, sandbox)?;
+        let exports = Exports::link(&wasm, &code, sandbox)?;
+        for unexposed in exports.functions().unexposed() {
+            tracing::info!(component = %manifest.name, function = unexposed.path, "is not served: {}", unexposed.reason);
+        }
         check_guard(&exports, &manifest, &policy)?;
         let is_blocking = used.iter().any(|name| name == NN);
         // Nothing in `wasi:nn` tells one request from another, so an instance has one only.

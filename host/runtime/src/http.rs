@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod client;
 mod cors;
+mod describe;
 mod door;
 mod entrance;
 pub(crate) mod error;

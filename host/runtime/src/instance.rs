@@ -6,6 +6,7 @@
 
 mod gate;
 mod guest;
+mod invoke;
 mod lane;
 
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use gate::{Gate, Inside};
+pub(crate) use invoke::invoke;
+use invoke::{Invocation, Invoked};
 pub(crate) use lane::SlowLane;
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
@@ -53,7 +56,7 @@ pub(crate) enum Fault {
 
 /// What a guest gets after its deadline to say so itself, before its instance is stopped: host calls end at the deadline, and a
 /// guest that answers then keeps its instance for the others in it.
-const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// How often an instance is looked at from outside: whether a request overran its deadline or nothing happens any more.
 const WATCH: Duration = Duration::from_millis(500);
@@ -77,6 +80,8 @@ enum Job {
     Serve(::http::Request<RequestBody>, Reply<Response>),
     /// To judge a text.
     Check(Question, Reply<Judgement>),
+    /// To run one of its functions.
+    Invoke(Invocation, Reply<Invoked>),
 }
 
 impl Job {
@@ -84,6 +89,7 @@ impl Job {
         match self {
             Job::Serve(_, reply) => reply.slot = Some(slot.clone()),
             Job::Check(_, reply) => reply.slot = Some(slot.clone()),
+            Job::Invoke(_, reply) => reply.slot = Some(slot.clone()),
         }
     }
 
@@ -91,6 +97,7 @@ impl Job {
         match self {
             Job::Serve(_, reply) => reply.send(Err(fault)),
             Job::Check(_, reply) => reply.send(Err(fault)),
+            Job::Invoke(_, reply) => reply.send(Err(fault)),
         }
     }
 }

@@ -27,6 +27,7 @@ mod reload;
 mod sandbox;
 mod stderr;
 mod telemetry;
+mod typed;
 mod watch;
 
 pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};

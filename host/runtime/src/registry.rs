@@ -14,8 +14,17 @@ use crate::config::ServerConfig;
 use crate::sandbox::Sandbox;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 7] =
-    ["/health", "/ready", "/metrics", "/admin/models", "/admin/usage", "/v1/health_check", "/v1/list_service"];
+const HOST_PATHS: [&str; 9] = [
+    "/health",
+    "/ready",
+    "/metrics",
+    "/admin/models",
+    "/admin/usage",
+    "/docs",
+    "/openapi.json",
+    "/v1/health_check",
+    "/v1/list_service",
+];
 
 /// Whether only operators may read a path: the host's own, all of them.
 pub(crate) fn is_admin_path(path: &str) -> bool {

@@ -1,7 +1,7 @@
-//! What a component's code gives: a way to serve HTTP, checks of other components' texts, or both.
+//! What a component's code gives: a way to serve HTTP, typed functions, checks of other components' texts, or several of them.
 
 use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::{p2, p3};
 
@@ -9,12 +9,14 @@ use super::LoadError;
 use crate::bindings::guard::{Guards, GuardsIndices};
 use crate::bindings::{Service, ServiceIndices};
 use crate::sandbox::{Ctx, Sandbox};
+use crate::typed::Functions;
 
 /// Linked code and where its exports are.
 pub(crate) struct Exports {
     code: InstancePre<Ctx>,
     http: Option<HttpExport>,
     guard: Option<GuardsIndices>,
+    functions: Functions,
 }
 
 /// The ways to serve HTTP.
@@ -29,6 +31,8 @@ enum HttpExport {
 
 /// An instantiated component.
 pub(crate) struct Guest {
+    /// Where its functions are.
+    pub(crate) instance: Instance,
     /// How it serves HTTP, if it does.
     pub(crate) http: Option<HttpGuest>,
     /// How it checks texts, if it is a guard.
@@ -48,7 +52,9 @@ impl Exports {
     ///
     /// # Errors
     /// When it can't be linked, or gives nothing that the host knows.
-    pub(super) fn link(code: &Component, sandbox: &Sandbox) -> Result<Exports, LoadError> {
+    pub(super) fn link(wasm: &[u8], code: &Component, sandbox: &Sandbox) -> Result<Exports, LoadError> {
+        let functions = Functions::read(wasm, code, &sandbox.engine);
+        let functions = functions.map_err(|error| LoadError::Stream { function: error.path, reason: error.reason })?;
         let exports: Vec<String> = code.component_type().exports(&sandbox.engine).map(|(name, _)| name.into()).collect();
         let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
         let code = sandbox.linker.instantiate_pre(code).map_err(LoadError::Code)?;
@@ -63,14 +69,24 @@ impl Exports {
         };
         let guard = exported("tessera:guard/guard@").then(|| GuardsIndices::new(&code)).transpose().map_err(LoadError::Code)?;
         match (&http, &guard) {
-            (None, None) => Err(LoadError::NoHandler),
-            _ => Ok(Exports { code, http, guard }),
+            (None, None) if functions.is_empty() => Err(LoadError::NoHandler { unexposed: told(&functions) }),
+            _ => Ok(Exports { code, http, guard, functions }),
         }
     }
 
-    /// Whether it answers requests.
+    /// Whether it answers requests, with a handler or with functions.
     pub(crate) fn serves_http(&self) -> bool {
+        self.has_handler() || !self.functions.is_empty()
+    }
+
+    /// Whether it answers requests for any path.
+    pub(crate) fn has_handler(&self) -> bool {
         self.http.is_some()
+    }
+
+    /// Its typed functions.
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// Whether it checks texts.
@@ -91,6 +107,15 @@ impl Exports {
             None => None,
         };
         let guard = self.guard.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-        Ok(Guest { http, guard })
+        Ok(Guest { instance, http, guard })
     }
+}
+
+/// Why functions that it has are not called, for the error that says that there is nothing else.
+fn told(functions: &Functions) -> String {
+    functions
+        .unexposed()
+        .iter()
+        .map(|unexposed| format!("\n`{}` is not served: {}", unexposed.path, unexposed.reason))
+        .collect()
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::instance::Hold;
+use crate::typed::events::Events;
 
 /// Why a request's body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +118,7 @@ enum Source {
     Whole(Full<Bytes>),
     Chunks { bytes: mpsc::Receiver<Bytes>, end: oneshot::Receiver<Result<(), String>> },
     Wasi { body: WasiBody, _sent: oneshot::Sender<()> },
+    Events(Box<Events>),
     Ended,
 }
 
@@ -141,6 +143,11 @@ impl GuestBody {
     pub(crate) fn boxed(body: WasiBody) -> (GuestBody, oneshot::Receiver<()>) {
         let (sent, done) = oneshot::channel();
         (GuestBody { source: Source::Wasi { body, _sent: sent }, watch: None, bytes_left: u64::MAX }, done)
+    }
+
+    /// The events of a typed stream.
+    pub(crate) fn events(events: Events) -> GuestBody {
+        GuestBody { source: Source::Events(Box::new(events)), watch: None, bytes_left: u64::MAX }
     }
 
     /// Ties the body to its instance and its deadline. A body in hand needs neither any more.
@@ -181,6 +188,7 @@ impl GuestBody {
             Source::Wasi { body, .. } => {
                 Pin::new(body).poll_frame(cx).map_err(|error| ResponseBodyError::Failed(error.to_string()))
             }
+            Source::Events(events) => Poll::Ready(ready!(events.poll_next(cx)).map(|bytes| bytes.map(Frame::data))),
             Source::Ended => Poll::Ready(None),
         }
     }
@@ -214,7 +222,7 @@ impl Body for GuestBody {
         match &self.source {
             Source::Whole(full) => full.is_end_stream(),
             Source::Ended => true,
-            Source::Chunks { .. } | Source::Wasi { .. } => false,
+            Source::Chunks { .. } | Source::Wasi { .. } | Source::Events(_) => false,
         }
     }
 
@@ -223,7 +231,7 @@ impl Body for GuestBody {
             Source::Whole(full) => full.size_hint(),
             Source::Wasi { body, .. } => body.size_hint(),
             Source::Ended => SizeHint::with_exact(0),
-            Source::Chunks { .. } => SizeHint::default(),
+            Source::Chunks { .. } | Source::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -33,7 +33,13 @@ pub(crate) fn response(status: StatusCode, code: &'static str, message: &str) ->
 
 /// The same as JSON alone, for where a status can't be given any more.
 pub(crate) fn json(status: StatusCode, code: &'static str, message: &str) -> Vec<u8> {
-    let kind = match status.as_u16() {
+    let body = ErrorBody { error: Detail { message, kind: kind(status), param: None, code } };
+    serde_json::to_vec(&body).expect("strings make good JSON")
+}
+
+/// The kind of error that a status stands for.
+pub(crate) fn kind(status: StatusCode) -> &'static str {
+    match status.as_u16() {
         401 => "authentication_error",
         403 => "permission_error",
         404 => "not_found_error",
@@ -42,9 +48,7 @@ pub(crate) fn json(status: StatusCode, code: &'static str, message: &str) -> Vec
         501 => "not_supported_error",
         503 => "unavailable_error",
         _ => "server_error",
-    };
-    let body = ErrorBody { error: Detail { message, kind, param: None, code } };
-    serde_json::to_vec(&body).expect("strings make good JSON")
+    }
 }
 
 /// A request whose body is longer than its component takes.

@@ -13,9 +13,9 @@ use axum::routing::{MethodRouter, delete, get};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 
-use super::error;
 use super::request::Visitor;
 use super::server::Shared;
+use super::{describe, error};
 use crate::audit;
 use crate::erase::{self, Erased};
 
@@ -34,6 +34,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
+        .route("/openapi.json", only(get(describe::server)))
+        .route("/docs", only(get(describe::page)))
         .fallback(|| async { error::nothing_here() })
         .with_state(shared)
 }
@@ -176,12 +178,15 @@ async fn health_check() -> Json<Value> {
 async fn list_service(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
     let service = |component: &Arc<crate::component::Component>| {
         let manifest = &component.manifest;
+        let functions = component.exports.functions();
         let own = component.exports.serves_http().then(|| policy::Route::of_component(&manifest.name));
         let routes: Vec<String> = component.routes().iter().chain(&own).map(ToString::to_string).collect();
         json!({
             "name": manifest.name, "version": manifest.version, "description": manifest.description,
             "routes": routes, "capabilities": manifest.capabilities, "status": "ready",
             "digest": *component.digest, "signer": component.signer.as_deref(),
+            "functions": functions.iter().map(|function| &function.path).collect::<Vec<_>>(),
+            "unexposed": functions.unexposed().iter().map(|unexposed| (&unexposed.path, &unexposed.reason)).collect::<BTreeMap<_, _>>(),
         })
     };
     let failed = |(name, error): &(String, Arc<crate::component::LoadError>)| {

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Lingering, RequestBody, RequestBodyError};
-use super::error;
 use super::server::Shared;
+use super::{describe, error};
 use crate::audit::{self, Trace, Trail};
 use crate::call::{Call, RequestId};
 use crate::component::Component;
@@ -22,6 +22,7 @@ use crate::governance::Rights;
 use crate::guard::Watch;
 use crate::instance;
 use crate::registry::Found;
+use crate::typed;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -53,6 +54,7 @@ pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<B
             trace.asks_for(&component.governance);
             let errand = Errand { shared, component: &component, visitor, path_start, trace };
             match visitor.caller.may_ask(component.name()) {
+                Ok(()) if errand.is_asked_for_description(&request) => describe::component(shared, &component),
                 Ok(()) => errand.forward(request).await,
                 Err(bound) => errand.refuse(bound),
             }
@@ -103,6 +105,12 @@ impl Errand<'_> {
             tracing::warn!(request = %trace.id, client = %visitor.client, "{explained}");
         }
         error::component_not_allowed(component.name())
+    }
+
+    /// Whether it is the host that answers, without the component.
+    fn is_asked_for_description(self, request: &Request<Body>) -> bool {
+        let path = request.uri().path().get(self.path_start..).unwrap_or_default();
+        self.path_start > 0 && describe::is_asked(self.component, request.method(), path)
     }
 
     async fn forward(self, request: Request<Body>) -> Response<Body> {
@@ -185,7 +193,7 @@ async fn reach(
     let limits = rights.policy.limits();
     let asked = (request.method(), request.uri().path());
     let Some(watch) = Watch::new(&shared.registry.load(), component, rights, &call, asked) else {
-        let response = instance::dispatch(component, request, call).await?;
+        let response = answer(errand, request, call).await?;
         return Ok(response.map(|body| Body::new(body.limited(limits.response_body_bytes_max))));
     };
     let checked = match tokio::time::timeout_at(call.deadline, Box::pin(watch.input(request))).await {
@@ -196,9 +204,21 @@ async fn reach(
         }
         Err(_) => return Err(instance::Fault::Deadline),
     };
-    let response = instance::dispatch(component, checked, call).await?;
+    let response = answer(errand, checked, call).await?;
     let response = response.map(|body| body.limited(limits.response_body_bytes_max));
     Ok(Box::pin(watch.output(response)).await.unwrap_or_else(|refusal| refusal.response(limits.request_body_bytes_max)))
+}
+
+/// The component's own answer: on its default route by one of its functions, where the path is one's.
+async fn answer(
+    errand: Errand<'_>,
+    request: Request<RequestBody>,
+    call: Arc<Call>,
+) -> Result<instance::Response, instance::Fault> {
+    match errand.path_start {
+        0 => instance::dispatch(errand.component, request, call).await,
+        _ => Box::pin(typed::answer::answer(errand.component, request, call)).await,
+    }
 }
 
 /// Length of header lines as they stand on the wire: each with a colon, a space and its line's end.

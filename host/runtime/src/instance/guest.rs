@@ -10,7 +10,7 @@ use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::{Fault, Incoming, Job, Reply, Response, Work};
+use super::{Fault, Incoming, Job, Reply, Response, Work, invoke};
 use crate::bindings::Service;
 use crate::bindings::guard::Guards;
 use crate::call::Call;
@@ -37,6 +37,7 @@ pub(super) async fn run(accessor: &Accessor<Ctx>, guest: &Guest, work: Work) -> 
             Box::pin(serve_http(accessor, proxy, incoming)).await
         }
         (Job::Check(question, reply), _, Some(guards)) => check(accessor, guards, question, call, reply).await,
+        (Job::Invoke(invocation, reply), ..) => invoke::run(accessor, &guest.instance, invocation, call, reply).await,
         (job, ..) => {
             job.refuse(Fault::BadResponse); // nobody asks a component for what it does not export
             Ok(())
@@ -132,7 +133,7 @@ fn task(prepared: &Prepared<'_, Ctx>) -> GuestTaskId {
     }
 }
 
-fn bind(store: &mut wasmtime::component::Access<'_, Ctx>, task: GuestTaskId, call: Arc<Call>) {
+pub(super) fn bind(store: &mut wasmtime::component::Access<'_, Ctx>, task: GuestTaskId, call: Arc<Call>) {
     let ctx = store.data_mut();
     ctx.calls.bind(task, call);
     ctx.nn = None; // what the guest saw of it before any request was nothing
