@@ -56,6 +56,7 @@ test-oidc: build guests ## Checks callers with tokens of a real OpenID provider 
 
 test-plugins: build ## Makes, builds and tests a plugin of every language and template (needs node 18 and python 3.11)
 	scripts/plugins.sh
+
 test-openapi: build guests ## Checks descriptions and typed functions with schemathesis (needs python 3.10)
 	scripts/openapi.sh
 
