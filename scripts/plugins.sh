@@ -22,7 +22,7 @@ cd "$work"
 say() { echo "== $*" >&2; }
 now_ms() { date +%s%3N; }
 ask() { # PATH BODY: milliseconds of an answer that must be good
-  curl -s -o answer -w '%{http_code} %{time_total}' "$address$1" -d "$2" |
+  curl -s -o answer -w '%{http_code} %{time_total}' -H 'content-type: application/json' "$address$1" -d "$2" |
     awk '$1 != 200 {exit 1} {printf "%.1f", $2 * 1000}' || { echo "no good answer: $(cat answer)" >&2; return 1; }
 }
 request() { # TEMPLATE: path and body of a call

@@ -68,6 +68,7 @@ const BANS: [Ban; 9] = [
             STANDARD_BINDINGS[1],
             STANDARD_BINDINGS[2],
             STANDARD_BINDINGS[3],
+            "sdk/templates/",
         ],
         tests: Tests::Bound,
         remedy: "only sdk/src/bindings.rs calls `wit_bindgen::generate!`: add the WIT file there and use the SDK",

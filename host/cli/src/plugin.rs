@@ -7,6 +7,7 @@ pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod look;
 pub(crate) mod patch;
+pub(crate) mod record;
 pub(crate) mod reference;
 pub(crate) mod serve;
 pub(crate) mod template;

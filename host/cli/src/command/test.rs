@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 use crate::plugin::Plugin;
 use crate::plugin::case::{Case, Reply, Request};
+use crate::plugin::record::Recorder;
 use crate::plugin::serve::{self, Place};
 
 /// Time for one answer.
@@ -27,6 +29,9 @@ pub(crate) struct Args {
     /// Folder of models to run on, instead of made-up ones.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
+    /// Write what the models answer into the cases, to be given again where there are no models.
+    #[arg(long, requires = "models")]
+    record: bool,
     /// Cases whose name holds this text; all without it.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -45,8 +50,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let listen = (Ipv4Addr::LOCALHOST, 0).into();
     let place = Place { plugin: &plugin, policies: None, models: args.models.as_deref(), listen };
     let runtime = tokio::runtime::Runtime::new().context("no threads for the server")?;
-    let serving = runtime.block_on(place.start())?;
-    let failed = all(&plugin, &cases, serving.address);
+    let recorder = Recorder::new(place.inference()?);
+    let serving = runtime.block_on(place.start_with(Arc::new(recorder.clone())))?;
+    let run = Run { plugin: &plugin, args: &args, recorder, address: serving.address };
+    let failed = run.all(&cases);
     runtime.block_on(serving.stop());
     let failed = failed?;
     ensure!(failed == 0, "{failed} of {} cases failed", cases.len());
@@ -54,24 +61,49 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs cases and prints a line for each; gives how many failed.
-fn all(plugin: &Plugin, cases: &[Case], address: SocketAddr) -> anyhow::Result<usize> {
-    let mut out = std::io::stdout();
-    let mut failed = 0;
-    for case in cases {
-        let start = Instant::now();
-        let reply = ask(plugin.name(), &case.request, address).with_context(|| format!("the case `{}`", case.name))?;
-        let took_ms = start.elapsed().as_secs_f64() * 1e3;
-        let differences = case.differences(&reply);
-        if differences.is_empty() {
-            writeln!(out, "ok   {} ({took_ms:.1} ms)", case.name)?;
-            continue;
+/// Cases under way.
+struct Run<'a> {
+    plugin: &'a Plugin,
+    args: &'a Args,
+    recorder: Recorder,
+    address: SocketAddr,
+}
+
+impl Run<'_> {
+    /// Runs cases and prints a line for each; gives how many failed.
+    fn all(&self, cases: &[Case]) -> anyhow::Result<usize> {
+        let mut out = std::io::stdout();
+        let mut failed = 0;
+        for case in cases {
+            let start = Instant::now();
+            let reply = self.one(case).with_context(|| format!("the case `{}`", case.name))?;
+            let took_ms = start.elapsed().as_secs_f64() * 1e3;
+            let differences = case.differences(&reply);
+            if differences.is_empty() {
+                writeln!(out, "ok   {} ({took_ms:.1} ms)", case.name)?;
+                continue;
+            }
+            failed += 1;
+            let shown: String = String::from_utf8_lossy(&reply.body).chars().take(SHOWN_CHARS_MAX).collect();
+            writeln!(out, "BAD  {}\n       {}\n     answer: {shown}", case.name, differences.join("\n       "))?;
         }
-        failed += 1;
-        let shown: String = String::from_utf8_lossy(&reply.body).chars().take(SHOWN_CHARS_MAX).collect();
-        writeln!(out, "BAD  {}\n       {}\n     answer: {shown}", case.name, differences.join("\n       "))?;
+        Ok(failed)
     }
-    Ok(failed)
+
+    /// Asks what a case asks, with the models that it has: given ones, those that answered before, or made-up ones.
+    fn one(&self, case: &Case) -> anyhow::Result<Reply> {
+        let tape = self.plugin.folder.join("cases").join(&case.name).join("model.json");
+        match &self.args.models {
+            Some(_) if self.args.record => self.recorder.record(),
+            Some(_) => {}
+            None => self.recorder.play(&tape)?,
+        }
+        let reply = ask(self.plugin.name(), &case.request, self.address)?;
+        if self.args.record {
+            self.recorder.save(&tape)?;
+        }
+        Ok(reply)
+    }
 }
 
 fn ask(name: &str, request: &Request, address: SocketAddr) -> anyhow::Result<Reply> {

@@ -9,10 +9,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::look::Look;
 use super::world::World;
 use super::{Language, Plugin, docs, patch};
-use anyhow::Context;
 
 /// What a build made.
 #[derive(Debug)]

@@ -40,7 +40,15 @@ impl Place<'_> {
     /// # Errors
     /// When the component does not load: the reason.
     pub(crate) async fn start(&self) -> anyhow::Result<Serving> {
-        let (config, inference) = (self.config()?, self.inference()?);
+        self.start_with(self.inference()?).await
+    }
+
+    /// The same with these models.
+    ///
+    /// # Errors
+    /// When the component does not load: the reason.
+    pub(crate) async fn start_with(&self, inference: Arc<dyn Inference>) -> anyhow::Result<Serving> {
+        let config = self.config()?;
         let server = Server::start(config, inference).await?;
         if let Some((_, reason)) = server.failures().into_iter().next() {
             bail!("{reason}");
@@ -85,7 +93,11 @@ impl Place<'_> {
         Ok(config)
     }
 
-    fn inference(&self) -> anyhow::Result<Arc<dyn Inference>> {
+    /// The models: those of the folder, or made-up ones.
+    ///
+    /// # Errors
+    /// When the engine does not start.
+    pub(crate) fn inference(&self) -> anyhow::Result<Arc<dyn Inference>> {
         let Some(models) = self.models else {
             let file = match self.policies {
                 Some(policies) => policies.join(format!("{}.toml", self.plugin.name())),

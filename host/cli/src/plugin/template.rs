@@ -91,7 +91,7 @@ impl New {
         text.replace("{{name}}", self.name.as_str())
             .replace("{{name_snake}}", &self.name.as_str().replace('-', "_"))
             .replace("{{language}}", self.language.name())
-            .replace("{{sdk}}", &sdk)
+            .replace("\"{{sdk}}\"", &sdk)
     }
 }
 
