@@ -145,3 +145,13 @@ fn what_happened_to_a_component_and_what_it_used_is_told() {
     assert_eq!(listed["components"][0]["state"], "serving");
     assert!(listed["components"][0]["replacement_refused"].as_str().is_some());
 }
+
+#[test]
+fn a_web_page_of_another_origin_changes_nothing() {
+    let (server, _) = start();
+    for (origin, status) in [("https://page.example", 403), ("null", 403), (&server.url(""), 200)] {
+        let reply = server.send("POST", "/admin/components/versioned/disable", &[("origin", origin)], b"");
+        assert_eq!(reply.status, status, "{origin}: {}", reply.text());
+        assert_eq!(version(&server).is_none(), status == 200);
+    }
+}

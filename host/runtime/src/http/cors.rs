@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Method, Request, header};
+use ::http::uri::Authority;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::mcp::SESSION_ID;
@@ -33,4 +34,34 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
 pub(super) fn concerns<B>(request: &Request<B>) -> bool {
     let has = |name| request.headers().contains_key(name);
     *request.method() != Method::OPTIONS || has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether a request is of no web page, of one that this server's name stands for, or of one that may read its answers.
+pub(super) fn is_of_known_page(cors: &CorsConfig, uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().unwrap_or_default();
+    let header = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(Authority::as_str).or(header).unwrap_or_default();
+    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    is_own || cors.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_another_origin_needs_the_operators_word() {
+        let page = |origin: &str, host: &str, origins: &[&str]| {
+            let request = Request::builder().header("origin", origin).header("host", host).body(()).expect("a request");
+            let cors = CorsConfig { origins: origins.iter().map(ToString::to_string).collect() };
+            is_of_known_page(&cors, request.uri(), request.headers())
+        };
+        assert!(page("http://localhost:8080", "localhost:8080", &[]));
+        assert!(page("https://app.example", "tessera.example", &["https://app.example"]));
+        assert!(page("https://app.example", "tessera.example", &["*"]));
+        for origin in ["http://localhost", "https://app.example", "null", "", "localhost:8080"] {
+            assert!(!page(origin, "localhost:8080", &["https://other.example"]), "{origin}");
+        }
+    }
 }

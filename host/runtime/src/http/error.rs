@@ -105,6 +105,12 @@ pub(crate) fn other_host() -> Response<Body> {
     response(StatusCode::MISDIRECTED_REQUEST, "other_host", message)
 }
 
+/// A web page that the operator has not named.
+pub(crate) fn other_origin() -> Response<Body> {
+    let message = "Pages of this origin may not use this server: name it in `origins` of [cors] in tessera.toml.";
+    response(StatusCode::FORBIDDEN, "other_origin", message)
+}
+
 /// A path that is nobody's.
 pub(crate) fn nothing_here() -> Response<Body> {
     response(StatusCode::NOT_FOUND, "unknown_route", "Nothing is served at this path here.")

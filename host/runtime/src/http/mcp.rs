@@ -14,8 +14,6 @@ mod tools;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::request::Parts;
-use ::http::uri::Authority;
 use ::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use axum::Extension;
 use axum::body::Body;
@@ -33,10 +31,9 @@ use serde_json::{Value, json};
 
 use self::calls::{Calls, Key};
 use self::handler::Handler;
-use super::error;
 use super::request::{self, Visitor};
 use super::server::Shared;
-use crate::config::CorsConfig;
+use super::{cors, error};
 
 /// Length of a message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -84,9 +81,8 @@ impl Mcp {
 
     async fn answer(&self, visitor: &Visitor, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request::lingering(request).into_parts();
-        if !is_of_known_page(&self.shared.config.cors, &head) {
-            let message = "Pages of this origin may not use this server: name it in `origins` of [cors] in tessera.toml.";
-            return error::response(StatusCode::FORBIDDEN, "other_origin", message);
+        if !cors::is_of_known_page(&self.shared.config.cors, &head.uri, &head.headers) {
+            return error::other_origin();
         }
         let body = match received(body).await {
             Ok(body) => body,
@@ -109,16 +105,6 @@ impl Mcp {
         }
         response
     }
-}
-
-/// Whether a request is of no web page, of one that this server's name stands for, or of one that may read its answers.
-fn is_of_known_page(cors: &CorsConfig, head: &Parts) -> bool {
-    let Some(origin) = head.headers.get(header::ORIGIN) else { return true };
-    let origin = origin.to_str().unwrap_or_default();
-    let header = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = head.uri.authority().map(Authority::as_str).or(header).unwrap_or_default();
-    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-    is_own || cors.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
 }
 
 /// The whole body of a request.
@@ -244,21 +230,6 @@ fn new_session() -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_of_another_origin_needs_the_operators_word() {
-        let page = |origin: &str, host: &str, origins: &[&str]| {
-            let request = Request::builder().header("origin", origin).header("host", host).body(()).expect("a request");
-            let cors = CorsConfig { origins: origins.iter().map(ToString::to_string).collect() };
-            is_of_known_page(&cors, &request.into_parts().0)
-        };
-        assert!(page("http://localhost:8080", "localhost:8080", &[]));
-        assert!(page("https://app.example", "tessera.example", &["https://app.example"]));
-        assert!(page("https://app.example", "tessera.example", &["*"]));
-        for origin in ["http://localhost", "https://app.example", "null", "", "localhost:8080"] {
-            assert!(!page(origin, "localhost:8080", &["https://other.example"]), "{origin}");
-        }
-    }
 
     #[test]
     fn only_one_whole_message_is_read() {
