@@ -9,7 +9,7 @@ use policy::{Policies, PolicyFile};
 
 use crate::plugin::Plugin;
 use crate::plugin::look::Look;
-use crate::plugin::serve::Place;
+use crate::plugin::serve::{self, Place};
 
 /// Which plugin, by which policies.
 #[derive(clap::Args)]
@@ -107,7 +107,7 @@ fn ungranted(look: &Look, granted: &PolicyFile, from: &str) -> Vec<String> {
 /// Loads the component as a server would; gives how much is wrong.
 fn loads(plugin: &Plugin, args: &Args, out: &mut dyn Write) -> anyhow::Result<usize> {
     let place = Place { plugin, policies: args.policies.as_deref(), models: None, listen: (Ipv4Addr::LOCALHOST, 0).into() };
-    let runtime = tokio::runtime::Runtime::new().context("no threads for the server")?;
+    let runtime = serve::runtime()?;
     let loaded = runtime.block_on(async {
         place.start().await?.stop().await;
         anyhow::Ok(())

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let folder = Plugin::open(&args.folder)?.folder;
     serve::log_to_stderr("warn");
-    tokio::runtime::Runtime::new().context("no threads for the server")?.block_on(watch(&folder, &args))
+    serve::runtime()?.block_on(watch(&folder, &args))
 }
 
 async fn watch(folder: &Path, args: &Args) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use engine::{Engine, EngineConfig};
 use policy::PolicyFile;
 use runtime::{Inference, Server, ServerConfig};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -117,6 +118,16 @@ impl Serving {
         let _ = self.stop.send(()); // it may have ended by itself
         drop(self.served.await); // a server that panicked is gone as well
     }
+}
+
+/// What servers run on. It is never dropped: threads of a server that has stopped may still ask it for the time, and they end with
+/// the process.
+///
+/// # Errors
+/// When there are no threads.
+pub(crate) fn runtime() -> anyhow::Result<&'static Runtime> {
+    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new().context("no threads for the server")?));
+    Ok(runtime)
 }
 
 /// An empty folder.
