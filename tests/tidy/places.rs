@@ -31,7 +31,12 @@ const UNSAFE: [&str; 3] =
     ["host/runtime/src/component/compiled.rs", "host/engine/src/kernel/", "host/engine/src/weights/map.rs"];
 
 /// Generated code of guests that are made without our SDK.
-const STANDARD_BINDINGS: [&str; 2] = ["tests/guests/generate-poll/src/bindings.rs", "tests/guests/nn/src/bindings.rs"];
+const STANDARD_BINDINGS: [&str; 4] = [
+    "tests/guests/callee/src/bindings.rs",
+    "tests/guests/caller/src/bindings.rs",
+    "tests/guests/generate-poll/src/bindings.rs",
+    "tests/guests/nn/src/bindings.rs",
+];
 
 /// Backends as Burn 0.22 and the crates below it call them.
 #[rustfmt::skip]
@@ -57,7 +62,13 @@ const BANS: [Ban; 9] = [
     Ban {
         // Some test guests show what others make without our SDK.
         code: &["wit_bindgen::generate", "generate!"],
-        only_in: &["sdk/src/bindings.rs", STANDARD_BINDINGS[0], STANDARD_BINDINGS[1]],
+        only_in: &[
+            "sdk/src/bindings.rs",
+            STANDARD_BINDINGS[0],
+            STANDARD_BINDINGS[1],
+            STANDARD_BINDINGS[2],
+            STANDARD_BINDINGS[3],
+        ],
         tests: Tests::Bound,
         remedy: "only sdk/src/bindings.rs calls `wit_bindgen::generate!`: add the WIT file there and use the SDK",
     },
@@ -76,6 +87,8 @@ const BANS: [Ban; 9] = [
             "sdk/src/bindings.rs",
             STANDARD_BINDINGS[0],
             STANDARD_BINDINGS[1],
+            STANDARD_BINDINGS[2],
+            STANDARD_BINDINGS[3],
             "host/cli/src/main.rs",
             "host/policy/src/lib.rs",
         ],
@@ -84,7 +97,14 @@ const BANS: [Ban; 9] = [
     },
     Ban {
         code: &["missing_docs"],
-        only_in: &["sdk/src/bindings.rs", "host/runtime/src/bindings.rs", STANDARD_BINDINGS[0], STANDARD_BINDINGS[1]],
+        only_in: &[
+            "sdk/src/bindings.rs",
+            "host/runtime/src/bindings.rs",
+            STANDARD_BINDINGS[0],
+            STANDARD_BINDINGS[1],
+            STANDARD_BINDINGS[2],
+            STANDARD_BINDINGS[3],
+        ],
         tests: Tests::Bound,
         remedy: "the lint `missing_docs` stays on: write the line that is missing",
     },

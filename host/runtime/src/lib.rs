@@ -25,6 +25,7 @@ mod instance;
 mod journal;
 mod lifecycle;
 mod package;
+mod peers;
 mod registry;
 mod reload;
 mod sandbox;
@@ -34,6 +35,7 @@ mod typed;
 mod watch;
 
 pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};
+pub use capability::call::import::Import;
 pub use component::files::ComponentFiles;
 pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};
