@@ -61,9 +61,14 @@ fn until_free(server: &TestServer) {
     eventually(|| (server.post("/c/callee/stock/half", &json!({"of": 2})).status == 200).then_some(()));
 }
 
-/// Waits until somebody is in the callee, which has one place only.
-fn until_taken(server: &TestServer) {
+/// Has a component call the callee, which has one place only, and stay in there; it is left by dropping what is given.
+fn occupy(server: &TestServer, component: &str) -> Wire {
+    until_free(server);
+    let before = used(server, "callee", "requests");
+    let client = wait_forever(server, component);
+    eventually(|| (used(server, "callee", "requests") > before).then_some(()));
     eventually(|| (server.post("/c/callee/stock/half", &json!({"of": 2})).status == 503).then_some(()));
+    client
 }
 
 /// Begins a call of `stock/end` that never ends, and is left by dropping it.
@@ -192,10 +197,7 @@ fn a_callee_is_replaced_while_it_is_called_and_no_call_fails() {
 #[test]
 fn when_the_client_leaves_the_callee_stops() {
     let server = start(pair().policy("callee", NARROW).policy("caller", PATIENT));
-    until_free(&server);
-    let client = wait_forever(&server, "caller");
-    until_taken(&server);
-    drop(client);
+    drop(occupy(&server, "caller"));
     until_free(&server);
 }
 

@@ -99,7 +99,7 @@ impl Call {
     pub(crate) fn nested(&self, governance: &Arc<Governance>, rights: &Rights, chain: Chain) -> Call {
         let limits = rights.policy.limits();
         let now = Instant::now();
-        let before = self.deadline.checked_sub(GRACE).unwrap_or(now);
+        let before = self.deadline.checked_sub(GRACE * 2).unwrap_or(now);
         Call {
             id: self.id.clone(),
             caller: self.caller.clone(),

@@ -13,4 +13,6 @@ wit_bindgen::generate!({
     world: "acme:shop/callee",
 });
 
-export!(crate::Stock with_types_in self);
+use crate::Stock;
+
+export!(Stock with_types_in self);

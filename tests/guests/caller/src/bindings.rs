@@ -14,4 +14,6 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-export!(crate::Caller with_types_in self);
+use crate::Caller;
+
+export!(Caller with_types_in self);
