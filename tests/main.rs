@@ -19,6 +19,7 @@ mod attack {
 }
 mod audit;
 mod capability {
+    mod call;
     mod config;
     mod embed;
     mod env;

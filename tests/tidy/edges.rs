@@ -30,8 +30,14 @@ const DRAWN: [Edges; 11] = [
 ];
 
 /// Guests that show what others make: without our SDK.
-const STANDARD_GUESTS: [&str; 4] =
-    ["tests/guests/wasi-http-02", "tests/guests/wasi-http-03", "tests/guests/generate-poll", "tests/guests/nn"];
+const STANDARD_GUESTS: [&str; 6] = [
+    "tests/guests/callee",
+    "tests/guests/caller",
+    "tests/guests/wasi-http-02",
+    "tests/guests/wasi-http-03",
+    "tests/guests/generate-poll",
+    "tests/guests/nn",
+];
 
 /// Words that name no idea, so that anything ends up in them.
 const NAMELESS: [&str; 10] = ["common", "util", "utils", "core", "type", "types", "helper", "helpers", "misc", "shared"];

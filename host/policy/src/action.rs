@@ -5,6 +5,8 @@ use std::fmt;
 use http::Method;
 use url::Url;
 
+use crate::Callee;
+
 /// One thing that a component wants to do, and to what.
 #[derive(Debug, Clone, Copy)]
 pub enum Action<'a> {
@@ -31,6 +33,8 @@ pub enum Action<'a> {
     Write(&'a str),
     /// Use a credential.
     Secret(&'a str),
+    /// Call functions of another component.
+    Call(&'a Callee),
     /// Read a setting.
     Config(&'a str),
     /// Write to the log.
@@ -41,8 +45,8 @@ pub enum Action<'a> {
 
 impl Action<'_> {
     /// The names of actions that can be granted, as rules and `tessera policy explain` write them.
-    pub const NAMES: [&'static str; 11] =
-        ["config", "embed", "generate", "http", "log", "nn", "read", "rerank", "secret", "tokenize", "write"];
+    pub const NAMES: [&'static str; 12] =
+        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "secret", "tokenize", "write"];
 
     /// Its name, as in rules.
     pub fn name(&self) -> &'static str {
@@ -56,6 +60,7 @@ impl Action<'_> {
             Action::Read(_) => "read",
             Action::Write(_) => "write",
             Action::Secret(_) => "secret",
+            Action::Call(_) => "call",
             Action::Config(_) => "config",
             Action::Log => "log",
             Action::Socket(_) => "socket",
@@ -85,6 +90,7 @@ impl<'a> Action<'a> {
             | Action::Secret(target)
             | Action::Config(target)
             | Action::Socket(target) => target,
+            Action::Call(callee) => callee.as_str(),
             Action::Http { .. } | Action::Log => "",
         }
     }

@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::explain::{self, DEFAULT_MODEL};
 use crate::{
-    Action, Authority, Caller, Cost, Denial, Denied, Ledger, Mode, ModelName, NameError, Reason, Route, RouteError, Rule,
-    Snapshot, Witness,
+    Action, Authority, Callee, CalleeError, Caller, Cost, Denial, Denied, Ledger, Mode, ModelName, NameError, Reason, Route,
+    RouteError, Rule, Snapshot, Witness,
 };
 
 /// Something that a component could want to do.
@@ -37,6 +37,8 @@ pub enum Ask {
     Write(String),
     /// Use a secret.
     Secret(String),
+    /// Call functions of another component.
+    Call(Callee),
     /// Read a setting.
     Config(String),
     /// Write to the log.
@@ -70,6 +72,9 @@ pub enum AskError {
     /// The request is none.
     #[error("`{0}` is no request: write `https://host/path`, or a method, a space and that, as `POST https://host/path`")]
     Http(String),
+    /// Nobody can be called like that.
+    #[error(transparent)]
+    Callee(#[from] CalleeError),
     /// The route is none.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -110,11 +115,11 @@ pub struct Decision {
 
 impl Ask {
     /// The names of actions.
-    pub const NAMES: [&'static str; 12] =
-        ["config", "embed", "generate", "http", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "write"];
+    pub const NAMES: [&'static str; 13] =
+        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "write"];
 
     /// Reads an action and its target: `embed all-minilm-l6-v2` (without a name, the default model), `http "POST https://…"`
-    /// (without a method, GET), `read /data/x`, `secret NAME`, `config KEY`, `log`, `route "POST /v1/x"`.
+    /// (without a method, GET), `read /data/x`, `secret NAME`, `config KEY`, `call NAME/INTERFACE`, `log`, `route "POST /v1/x"`.
     ///
     /// # Errors
     /// When there is no such action, or the target is none of its kind.
@@ -131,6 +136,7 @@ impl Ask {
             "read" => named("read", "which path", "/data/x").map(Ask::Read),
             "write" => named("write", "which path", "/data/x").map(Ask::Write),
             "secret" => named("secret", "which secret", "API_KEY").map(Ask::Secret),
+            "call" => Ok(Ask::Call(named("call", "whom", "calculator/acme:math/ops")?.parse()?)),
             "config" => named("config", "which key", "language").map(Ask::Config),
             "route" => Ok(Ask::Route(named("route", "which route", "\"POST /v1/x\"")?.parse()?)),
             "log" => target.map_or(Ok(Ask::Log), |target| Err(AskError::NeedlessTarget(cut(target)))),
@@ -167,6 +173,7 @@ impl Ask {
             Ask::Read(path) => rights.read_file(path).map(|()| Action::Read(path))?,
             Ask::Write(path) => rights.write_file(path).map(|()| Action::Write(path))?,
             Ask::Secret(name) => rights.secret(name).map(|_| Action::Secret(name))?,
+            Ask::Call(callee) => rights.call(callee).map(|_| Action::Call(callee))?,
             Ask::Config(key) => rights.config(key).map(|_| Action::Config(key))?,
             Ask::Log | Ask::Route(_) => rights.log().map(|_| Action::Log)?,
         };
@@ -270,12 +277,14 @@ mod tests {
     #[test]
     fn what_is_no_question_is_told_how_to_ask() {
         let cases = [
-            ("fly", None, "`fly` is no action: there are config, embed,"),
+            ("fly", None, "`fly` is no action: there are call, config, embed,"),
             ("log", Some("x"), "leave `x` out"),
             ("nn", None, "`nn` needs to know which model"),
             ("http", None, "`http` needs to know which request, as in `http \"POST https://"),
             ("read", None, "as in `read /data/x`"),
             ("secret", None, "which secret"),
+            ("call", None, "`call` needs to know whom"),
+            ("call", Some("a/b"), "`a/b` is no interface"),
             ("config", None, "which key"),
             ("route", None, "which route"),
             ("embed", Some("a/b"), "`a/b` is no model name"),
@@ -318,6 +327,8 @@ mod tests {
 
     const POLICY: &str = r#"[routes]
 allow = ["POST /v1/x"]
+[call]
+allow = ["x"]
 [config]
 language = "en"
 [embed]
@@ -348,18 +359,19 @@ models = ["t"]
     fn every_action_is_allowed_by_the_line_that_grants_it_and_else_denied() {
         let (granted, bare) = (World::new(POLICY), World::new(""));
         let cases = [
-            ("config", "language", "read the setting language by policies/chat.toml:5"),
-            ("embed", "", "embed with e by policies/chat.toml:7"),
-            ("generate", "g", "generate g by policies/chat.toml:14"),
-            ("http", "HEAD https://a.example/?q", "send HEAD https://a.example/ by policies/chat.toml:16; the addresses"),
-            ("log", "", "log by policies/chat.toml:17"),
-            ("nn", "n", "run n by wasi:nn by policies/chat.toml:19"),
-            ("read", "/b/x", "read /b/x by policies/chat.toml:11"),
-            ("rerank", "r", "rerank with r by policies/chat.toml:21"),
+            ("call", "x/a:b/c", "call x/a:b/c by policies/chat.toml:5"),
+            ("config", "language", "read the setting language by policies/chat.toml:7"),
+            ("embed", "", "embed with e by policies/chat.toml:9"),
+            ("generate", "g", "generate g by policies/chat.toml:16"),
+            ("http", "HEAD https://a.example/?q", "send HEAD https://a.example/ by policies/chat.toml:18; the addresses"),
+            ("log", "", "log by policies/chat.toml:19"),
+            ("nn", "n", "run n by wasi:nn by policies/chat.toml:21"),
+            ("read", "/b/x", "read /b/x by policies/chat.toml:13"),
+            ("rerank", "r", "rerank with r by policies/chat.toml:23"),
             ("route", "POST /v1/x", "answer POST /v1/x by policies/chat.toml:3"),
-            ("secret", "KEY", "use the secret KEY by policies/chat.toml:22"),
-            ("tokenize", "t", "tokenize t by policies/chat.toml:27"),
-            ("write", "/b/x", "write /b/x by policies/chat.toml:11"),
+            ("secret", "KEY", "use the secret KEY by policies/chat.toml:24"),
+            ("tokenize", "t", "tokenize t by policies/chat.toml:29"),
+            ("write", "/b/x", "write /b/x by policies/chat.toml:13"),
         ];
         assert_eq!(cases.map(|(action, ..)| action), Ask::NAMES);
         for (action, target, words) in cases {

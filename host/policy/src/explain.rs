@@ -88,6 +88,7 @@ impl Denied<'_> {
             (Action::Read(path) | Action::Write(path), _) if path.split('/').any(|part| part == "..") => {
                 Why::of("a path with `..` in it is never allowed".into())
             }
+            (Action::Call(_), _) => at(&["call", "allow"]).say("does not list it"),
             (Action::Read(_) | Action::Write(_), _) => at(&["fs", "allow"]).say("names no folder that holds it"),
             (Action::Secret(name), Detail::Sent { url, header }) => {
                 let words = format!("does not let it go to {} in the header {header}; if it may", shown(url.host_str()));
@@ -140,11 +141,14 @@ pub(crate) fn place_of_grant(policy: &Snapshot, action: &Action<'_>) -> String {
     let index = match action {
         Action::Http { method, url } => grants.http.as_ref().and_then(|http| http.entry(method, url)),
         Action::Read(path) | Action::Write(path) => grants.fs.as_ref().and_then(|fs| fs.folder(path)).map(|(index, _)| index),
+        Action::Call(callee) => grants.call.as_ref().and_then(|call| call.entry(callee)),
         _ => None,
     };
     let (capability, index) = (action.capability(), index.map(|index| index.to_string()).unwrap_or_default());
     let At { place, .. } = match action {
-        Action::Http { .. } | Action::Read(_) | Action::Write(_) => At::of(policy, &[capability, "allow", &index]),
+        Action::Http { .. } | Action::Read(_) | Action::Write(_) | Action::Call(_) => {
+            At::of(policy, &[capability, "allow", &index])
+        }
         Action::Secret(name) | Action::Config(name) => At::of(policy, &[capability, name]),
         Action::Log | Action::Socket(_) => At::of(policy, &[capability]),
         _ => At::of(policy, &[capability, "models"]),

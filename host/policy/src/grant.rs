@@ -1,5 +1,6 @@
 //! What an operator grants: one file a capability, each a policy section with its checks.
 
+pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod embed;
 pub(crate) mod env;
@@ -19,7 +20,8 @@ use crate::PolicyFile;
 
 macro_rules! sections {
     ($($name:ident),*) => {
-        /// Capabilities that a policy can grant, by WIT name and section; `env` and `fs` are of WASI alone.
+        /// Capabilities that a policy can grant, by WIT name and section; `env` and `fs` are of WASI alone, and
+        /// `call` is of the interfaces that components make up themselves.
         pub const CAPABILITIES: [&str; [$(stringify!($name)),*].len()] = [$(stringify!($name)),*];
 
         impl PolicyFile {
@@ -49,4 +51,4 @@ macro_rules! sections {
         }
     };
 }
-sections!(config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize);
+sections!(call, config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize);

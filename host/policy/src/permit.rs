@@ -1,7 +1,7 @@
 //! Proof that a check has passed.
 
-use crate::ModelName;
 use crate::quota::Reservation;
+use crate::{ComponentName, ModelName};
 
 /// The right to do one thing once, with what was set aside for it. Only the checks of this crate make one; a back end takes it
 /// by value and acts on what is inside, never on what the guest said.
@@ -55,6 +55,13 @@ of_a_model!(
     /// Running one model on tensors.
     Nn
 );
+
+/// Calling functions of another component.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The component that was granted.
+    pub component: ComponentName,
+}
 
 /// Sending one request to another host.
 #[derive(Debug)]

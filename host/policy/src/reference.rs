@@ -96,6 +96,7 @@ impl<'s> Page<'s> {
     fn type_of(&self, name: &str, key: &'s Value) -> String {
         let of = self.resolve(key);
         match of.name {
+            "Callee" => return "component".into(),
             "Digest" => return "digest".into(),
             "HostPattern" => return "host".into(),
             "ModelRef" => return "model".into(),

@@ -16,8 +16,8 @@ use crate::grant::secret::Secrets;
 use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
-    CAPABILITIES, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant, ModelName,
-    ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants,
+    CAPABILITIES, CallGrant, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant,
+    ModelName, ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
@@ -52,6 +52,10 @@ pub struct PolicyFile {
     /// wants, whoever calls it, and in the mode `observe` as well.
     #[serde(default)]
     pub guard: Guard,
+    /// Components whose functions the component may call, inside the server and without HTTP, where its `component.toml` says by
+    /// `[[imports]]` that it wants to. A call has the rights of the component that is called, and no more than the caller of the
+    /// request may have.
+    pub call: Option<CallGrant>,
     /// Keys of your own with strings as values: what the component may read by `tessera:config`.
     pub config: Option<ConfigGrant>,
     /// Models that the component may embed with, by `tessera:embed`.

@@ -14,8 +14,9 @@ use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::audit::Trail;
+use crate::capability::call::Chain;
 use crate::governance::{Asker, Governance, Rights};
-use crate::instance::Fault;
+use crate::instance::{Fault, GRACE};
 use crate::sandbox::Ctx;
 
 /// The id of a request, as in `x-request-id`.
@@ -68,8 +69,10 @@ pub(crate) struct Call {
     pub(crate) cpu_ns: AtomicU64,
     /// Why it has to end, where that is known before its instance does.
     pub(crate) verdict: OnceLock<Fault>,
-    /// What it has used, and told the audit log.
-    pub(crate) trail: Trail,
+    /// Components that wait for it.
+    pub(crate) chain: Chain,
+    /// What the request has used, and told the audit log.
+    pub(crate) trail: Arc<Trail>,
 }
 
 impl Call {
@@ -86,13 +89,35 @@ impl Call {
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
-            trail: Trail::default(),
+            chain: Chain::default(),
+            trail: Arc::default(),
+        }
+    }
+
+    /// A call of another component in the same request: for the same caller, under that component's limits, and over soon enough
+    /// before this one that it can say so.
+    pub(crate) fn nested(&self, governance: &Arc<Governance>, rights: &Rights, chain: Chain) -> Call {
+        let limits = rights.policy.limits();
+        let now = Instant::now();
+        let before = self.deadline.checked_sub(GRACE * 2).unwrap_or(now);
+        Call {
+            id: self.id.clone(),
+            caller: self.caller.clone(),
+            client: self.client,
+            deadline: before.min(now + Duration::from_millis(limits.wall_ms_max)),
+            governance: governance.clone(),
+            gone: self.gone.child_token(),
+            cpu_max: Duration::from_millis(limits.cpu_ms_max),
+            cpu_ns: AtomicU64::new(0),
+            verdict: OnceLock::new(),
+            chain,
+            trail: self.trail.clone(),
         }
     }
 
     /// Asks for a right in the name of this request.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
-        let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client, trail: Some(&self.trail) };
+        let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client, trail: Some(&*self.trail) };
         self.governance.ask(&asker, ask)
     }
 

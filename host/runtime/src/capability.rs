@@ -1,6 +1,8 @@
-//! What a guest may call, one file for each WIT package; `nn`, `fs` and `env` are of WASI alone. A host function reads its
+//! What a guest may call, one file for each WIT package; `nn`, `fs` and `env` are of WASI alone, and `call`
+//! is of the packages that components make up between them. A host function reads its
 //! [`Call`](crate::Call), asks the policy, and acts on the permit that it gets.
 
+pub(crate) mod call;
 mod config;
 mod embed;
 pub(crate) mod env;
@@ -23,7 +25,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::tessera::inference::types;
 use crate::bindings::{self, tessera};
-use crate::call::{self, Call};
+use crate::call::{Call, current};
 use crate::sandbox::Ctx;
 
 /// Versions of WASI that the crates of wasmtime link, by which their functions are found to be put behind the policy.
@@ -62,7 +64,7 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
     let ctx = store.data();
     let inference = ctx.sandbox.inference.clone();
     let outside = || error(types::ErrorCode::InvalidInput, "a model can be used only while a request is served".into());
-    Ok(Context { call: call::current(store).ok_or_else(outside)?, inference })
+    Ok(Context { call: current(store).ok_or_else(outside)?, inference })
 }
 
 /// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.
@@ -117,7 +119,7 @@ impl From<JobError> for types::Error {
 /// Registry names of the models that a capability may use now, for this caller, and that are loaded, in the policy's order.
 fn granted_models(store: StoreContextMut<'_, Ctx>, capability: &str) -> Vec<String> {
     let loaded = store.data().sandbox.inference.models();
-    let Some(call) = call::current(store) else { return Vec::new() };
+    let Some(call) = current(store) else { return Vec::new() };
     let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
     let is_for_caller = |name: &&policy::ModelName| call.caller.may_use(name).is_ok();
     let rights = call.governance.rights();

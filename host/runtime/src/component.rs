@@ -19,6 +19,8 @@ use record::RecordError;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
 
+use crate::capability::call::Imports;
+use crate::capability::call::import::{Import, is_of_component};
 use crate::component::exports::Exports;
 use crate::config::ServerConfig;
 use crate::governance::Governance;
@@ -30,6 +32,9 @@ use crate::sandbox::Sandbox;
 
 /// The capability that is a standard interface, `wasi:nn`.
 const NN: &str = "nn";
+
+/// The capability that is of no WIT of ours: functions of other components.
+const CALL: &str = "call";
 
 /// `component.toml`: who a component is and what it wants. Wanting grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +52,23 @@ pub struct Manifest {
     /// Capabilities it wants, by WIT name.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// Interfaces that it imports from other components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Import>,
     /// What it says of itself as a guard, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<GuardManifest>,
     /// How it wants its instances to live.
     #[serde(default)]
     pub instance: Reuse,
+}
+
+impl Manifest {
+    /// The capabilities that it wants: those it names, and where it has imports of other components, that of calling them.
+    pub fn wanted(&self) -> Vec<String> {
+        let call = (!self.imports.is_empty() && !self.capabilities.iter().any(|name| name == CALL)).then(|| CALL.into());
+        self.capabilities.iter().cloned().chain(call).collect()
+    }
 }
 
 /// `[instance]`: how long an instance lives. By default every request gets a fresh one.
@@ -143,6 +159,22 @@ pub enum LoadError {
         missing: String,
         /// What the line should say.
         lines: String,
+    },
+    /// It imports an interface, and nothing says whose.
+    #[error("it imports {missing} of another component without saying whose: add to component.toml\n\n{lines}")]
+    UndeclaredImport {
+        /// The interfaces.
+        missing: String,
+        /// The lines to add, with a name to fill in.
+        lines: String,
+    },
+    /// It imports a function of another component that can't be called.
+    #[error("its import `{function}` can't be called in another component: {reason}")]
+    Import {
+        /// The function, as `acme:math/ops@1.0.0#add`.
+        function: String,
+        /// What is in the way.
+        reason: String,
     },
     /// It needs capabilities or routes that its policy doesn't grant.
     #[error("it needs {missing}, which the policy does not grant. To grant it, put into {file}:\n\n{lines}\n")]
@@ -304,7 +336,7 @@ impl Component {
         sandbox: &Arc<Sandbox>,
     ) -> Result<Component, LoadError> {
         let (mut manifest, identity) = (files.manifest.clone(), files.identity.clone());
-        let mut policy = policies.snapshot(&manifest.name, &manifest.capabilities, facts)?;
+        let mut policy = policies.snapshot(&manifest.name, &manifest.wanted(), facts)?;
         let admitted = files.admit(policies, &policy, &sandbox.record)?;
         let code = sandbox.compiled.load(&sandbox.engine, &files.contents.code, identity.code, config)?;
         let used = capabilities(&code, &sandbox.engine);
@@ -312,11 +344,15 @@ impl Component {
             manifest.capabilities.clone_from(&used);
             policy = policies.snapshot(&manifest.name, &used, facts)?;
         }
+        let imports = Imports::read(&files.contents.code, &code, &sandbox.engine, &manifest)?;
         check_declared(&used, &manifest)?;
         if policy.mode() == Mode::Enforce {
-            check_granted(&used, &manifest, &policy)?;
+            check_granted(&used, &imports, &manifest, &policy)?;
         }
-        let exports = Exports::link(&files.contents.code, &code, sandbox)?;
+        for function in imports.mute() {
+            tracing::warn!(component = %manifest.name, function, "returns no error that could say that the call failed: then this component fails as well");
+        }
+        let exports = Exports::link(&files.contents.code, &code, imports, sandbox)?;
         for unexposed in exports.functions().unexposed() {
             tracing::info!(component = %manifest.name, function = unexposed.path, "is not served: {}", unexposed.reason);
         }
@@ -352,7 +388,7 @@ impl Component {
     /// When the policy can't be used; what held before still holds then. When the policies don't let it run any more; it has no
     /// rights then.
     pub(crate) fn govern(&self, policies: &Policies, facts: &dyn Facts) -> Result<(), LoadError> {
-        let policy = policies.snapshot(self.name(), &self.manifest.capabilities, facts);
+        let policy = policies.snapshot(self.name(), &self.manifest.wanted(), facts);
         let before = self.governance.rights();
         // A key that is trusted no more counts at once, whatever else is wrong with its policy.
         let held = policy.as_ref().unwrap_or(&before.policy);
@@ -400,7 +436,8 @@ fn capabilities(code: &wasmtime::component::Component, engine: &wasmtime::Engine
 }
 
 fn check_declared(used: &[String], manifest: &Manifest) -> Result<(), LoadError> {
-    let undeclared: Vec<String> = used.iter().filter(|name| !manifest.capabilities.contains(name)).cloned().collect();
+    let wanted = manifest.wanted();
+    let undeclared: Vec<String> = used.iter().filter(|name| !wanted.contains(name)).cloned().collect();
     if undeclared.is_empty() {
         return Ok(());
     }
@@ -409,9 +446,14 @@ fn check_declared(used: &[String], manifest: &Manifest) -> Result<(), LoadError>
 }
 
 /// Refuses a component that needs more than its policy grants, with all the lines that would grant it.
-fn check_granted(used: &[String], manifest: &Manifest, policy: &Snapshot) -> Result<(), LoadError> {
-    let mut missing: Vec<String> = used.iter().filter(|name| !policy.grants().has_section(name)).cloned().collect();
+fn check_granted(used: &[String], imports: &Imports, manifest: &Manifest, policy: &Snapshot) -> Result<(), LoadError> {
+    let is_missing = |name: &&String| *name != CALL && !policy.grants().has_section(name);
+    let mut missing: Vec<String> = used.iter().filter(is_missing).cloned().collect();
     let mut lines: Vec<String> = missing.iter().map(|name| PolicyFile::lines_to_add(name).into()).collect();
+    if let Some((calls, section)) = imports.not_granted(policy) {
+        missing.extend(calls);
+        lines.push(section);
+    }
     let (_, refused) = policy.routes(&manifest.routes);
     if !refused.is_empty() {
         missing.extend(refused.iter().map(ToString::to_string));
@@ -435,6 +477,9 @@ fn join(names: &[String]) -> String {
 fn capability_of(import: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> Option<String> {
     let (namespace, name) = import.split_once(':')?;
     let package = name.split(['/', '@']).next()?;
+    if is_of_component(import, item, engine) {
+        return Some(CALL.into());
+    }
     if !(namespace == "tessera" || namespace == "wasi" && package == NN) {
         return None;
     }

@@ -171,7 +171,7 @@ impl egress::Rights for Standing {
 impl Standing {
     fn teller(&self) -> Teller<'_> {
         let Call { governance, id, client, trail, .. } = &*self.call;
-        Teller { asked: Asked { governance, request: id.as_str(), client: *client, trail: Some(trail) } }
+        Teller { asked: Asked { governance, request: id.as_str(), client: *client, trail: Some(&**trail) } }
     }
 }
 

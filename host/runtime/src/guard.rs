@@ -37,9 +37,9 @@ pub(crate) use refusal::{Direction, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Trail;
 use crate::bindings::guard::exports::tessera::guard::guard as wit;
 use crate::call::Call;
+use crate::capability::call::Chain;
 use crate::component::Component;
 use crate::governance::Rights;
 use crate::http::body::{GuestBody, RequestBody, ResponseBodyError};
@@ -245,7 +245,8 @@ impl Watch {
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
-            trail: Trail::default(),
+            chain: Chain::default(),
+            trail: Arc::default(),
         });
         let judged = Box::pin(instance::check(guard, question, call.clone())).await;
         self.call.trail.waits_for(call.trail.ticket());

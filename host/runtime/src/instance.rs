@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use gate::{Gate, Inside};
-pub(crate) use invoke::invoke;
-use invoke::{Invocation, Invoked};
+use invoke::Invocation;
+pub(crate) use invoke::{Invoked, invoke};
 pub(crate) use lane::SlowLane;
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
@@ -349,7 +349,11 @@ async fn hand_in<T>(
     call: Arc<Call>,
     job: impl FnOnce(Reply<T>) -> Job,
 ) -> Result<(T, Hold), Fault> {
-    let _inside = component.instances.gate.enter(component.governance.rights().policy.limits(), call.deadline).await?;
+    let (gate, before) = (&component.instances.gate, component.governance.rights());
+    let _inside = match call.chain.is_empty() {
+        true => gate.enter(before.policy.limits(), call.deadline).await?,
+        false => gate.enter_now(before.policy.limits())?, // who holds a place waits for no other
+    };
     let rights = component.governance.rights(); // what it is after the wait
     let (sender, answer) = oneshot::channel();
     let job = job(Reply { sender: Some(sender), slot: None });

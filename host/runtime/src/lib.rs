@@ -26,6 +26,7 @@ mod instance;
 mod journal;
 mod lifecycle;
 mod package;
+mod peers;
 mod registry;
 mod reload;
 mod sandbox;
@@ -35,6 +36,7 @@ mod typed;
 mod watch;
 
 pub use audit::{AUDIT_FOLDER, AuditConfig, Recording};
+pub use capability::call::import::Import;
 pub use command::{Command, CommandError, CommandPolicy, run_command};
 pub use component::files::ComponentFiles;
 pub use component::record::{ComponentRecord, RecordError};

@@ -25,6 +25,7 @@ use crate::governance::{Governance, Rights};
 use crate::inference::Inference;
 use crate::instance::SlowLane;
 use crate::journal::Journals;
+use crate::peers::Peers;
 use crate::stderr::Tail;
 use crate::telemetry::Metrics;
 
@@ -57,6 +58,8 @@ pub(crate) struct Sandbox {
     pub(crate) audit: Arc<Audit>,
     /// The last lines of each component.
     pub(crate) journals: Journals,
+    /// The components that one may call.
+    pub(crate) peers: Peers,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -87,7 +90,8 @@ impl Sandbox {
         let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
         let record = ComponentRecord::at(&config.data);
         let journals = Journals::default();
-        Ok(Sandbox { engine, linker, inference, metrics, audit, journals, compiled, record, blocking, slow })
+        let peers = Peers::default();
+        Ok(Sandbox { engine, linker, inference, metrics, audit, journals, compiled, record, peers, blocking, slow })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

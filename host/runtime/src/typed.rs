@@ -9,9 +9,11 @@ mod docs;
 pub(crate) mod events;
 pub(crate) mod openapi;
 pub(crate) mod read;
+mod same;
 pub(crate) mod schema;
 pub(crate) mod stream;
 pub(crate) mod types;
+pub(crate) mod version;
 pub(crate) mod write;
 
 use std::collections::HashMap;
@@ -45,6 +47,28 @@ pub(crate) struct Function {
     pub(crate) outcome: Outcome,
     /// Where it is in the code.
     pub(crate) export: ComponentExportIndex,
+}
+
+/// An interface that a component imports from another one.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    /// Its whole name, as `acme:math/ops@1.0.0`.
+    pub(crate) name: String,
+    /// The functions of it that the code calls.
+    pub(crate) functions: Vec<Signature>,
+}
+
+/// A function as its caller sees it.
+#[derive(Debug)]
+pub(crate) struct Signature {
+    /// Its name in WIT.
+    pub(crate) name: String,
+    /// Whether it is an `async func`.
+    pub(crate) is_async: bool,
+    /// Its parameters in their order.
+    pub(crate) parameters: Named<Field>,
+    /// What it gives.
+    pub(crate) outcome: Outcome,
 }
 
 /// How a function answers.
@@ -122,6 +146,18 @@ impl Functions {
     /// The function of a path, as `ops/add`.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Function>> {
         self.list.get(*self.places.get(path)?)
+    }
+
+    /// The function of an interface, in its version or else in the latest that takes its place: as 1.2.0 does for 1.1.0, and
+    /// 0.2.1 for 0.2.0.
+    pub(crate) fn exported(&self, interface: &str, name: &str) -> Option<&Arc<Function>> {
+        let named = || self.list.iter().filter(|function| function.name == name);
+        let exact = named().find(|function| function.interface.as_deref() == Some(interface));
+        exact.or_else(|| {
+            let version = |function: &Arc<Function>| version::instead(interface, function.interface.as_deref()?);
+            let instead = named().filter_map(|function| Some((version(function)?, function)));
+            instead.max_by(|one, other| one.0.cmp(&other.0)).map(|(_, function)| function)
+        })
     }
 
     /// All of them, in the order in which the component exports them.

@@ -73,7 +73,7 @@ impl Args {
         writeln!(out, "component       {} {}", manifest.name, manifest.version)?;
         writeln!(out, "component.wasm  {}", files.code_digest())?;
         writeln!(out, "component.toml  {}", files.manifest_digest())?;
-        let policy = policies.snapshot(&manifest.name, &manifest.capabilities, &facts)?;
+        let policy = policies.snapshot(&manifest.name, &manifest.wanted(), &facts)?;
         let admitted = files.admit(&policies, &policy, &record)?;
         match (admitted.signer, files.signature()) {
             (Some(signer), _) => writeln!(out, "signature       signed by `{signer}`")?,

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::text::{Item, Text, appended, key, quoted};
 use crate::grant::http::host;
-use crate::{Access, Action, ComponentName, ModelName, PolicyFile};
+use crate::{Access, Action, Callee, ComponentName, ModelName, PolicyFile};
 
 /// Longest target that is written into a line that people may take over, in bytes.
 const TARGET_BYTES_MAX: usize = 160;
@@ -24,6 +24,7 @@ pub(super) fn granted(text: &str, component: &ComponentName, action: &Action<'_>
         Action::Write(path) => with_file(text, component, path, Access::ReadWrite),
         Action::Secret(name) => with_secret(text, name),
         Action::Config(name) => with_setting(text, name),
+        Action::Call(callee) => with_callee(text, callee),
         Action::Log => Some(with_section(text, "log")),
         Action::Socket(_) => None,
     }
@@ -116,6 +117,11 @@ fn with_secret(text: &str, name: &str) -> Option<String> {
     let lines = PolicyFile::lines_to_add("secret").replace("[secret.API_KEY]", &format!("[secret.{}]", key(name)));
     let lines = lines.replace("\"API_KEY\"", &quoted(name));
     (name.len() <= TARGET_BYTES_MAX).then(|| appended(text, &lines))
+}
+
+fn with_callee(text: &str, callee: &Callee) -> Option<String> {
+    let is_allowed = policy(text)?.call.is_some_and(|call| call.entry(callee).is_some());
+    if is_allowed { Some(text.into()) } else { with_item(text, "call", "allow", Item::Value(quoted(callee.as_str()))) }
 }
 
 fn with_setting(text: &str, name: &str) -> Option<String> {

@@ -5,10 +5,13 @@ use super::text::{Item, Text, quoted};
 use super::{Why, granting, quota_key};
 use crate::caller::Bound;
 use crate::quota::Exhausted;
-use crate::{Denied, Reason, Resource, TenantPolicy};
+use crate::{Action, Caller, ComponentName, Denied, Reason, Resource, TenantPolicy};
 
 impl Denied<'_> {
     pub(super) fn out_of_scope(&self, bound: Bound) -> Why {
+        if let Action::Call(callee) = self.action {
+            return Why::of(component_bound(self.caller, callee.component(), bound));
+        }
         let (caller, tenant) = (self.caller, self.caller.tenant());
         match (bound, caller.tenant_policy()) {
             (Bound::Tenant, Some(policy)) => {
@@ -43,7 +46,11 @@ impl Denied<'_> {
         let policy = self.caller.tenant_policy()?;
         let after = match self.reason {
             Reason::NotInScope(Bound::Tenant) => {
-                Text::parse(policy.text())?.with_item(&[], "models", Item::Value(quoted(self.action.target())))?
+                let (list, name) = match self.action {
+                    Action::Call(callee) => ("components", callee.component().as_str()),
+                    _ => ("models", self.action.target()),
+                };
+                Text::parse(policy.text())?.with_item(&[], list, Item::Value(quoted(name)))?
             }
             Reason::TenantQuota(exhausted) => {
                 let (section, key) = quota_key(exhausted.resource);
@@ -73,16 +80,20 @@ fn max(policy: &TenantPolicy, resource: Resource) -> u64 {
 }
 
 /// Who may not send requests to a component, and what to change: in one line, for the log.
-pub(crate) fn component_refused(caller: &crate::Caller, component: &crate::ComponentName, bound: Bound) -> String {
-    let tenant = caller.tenant();
-    let why = match (bound, caller.tenant_policy()) {
+pub(crate) fn component_refused(caller: &Caller, component: &ComponentName, bound: Bound) -> String {
+    let (tenant, why) = (caller.tenant(), component_bound(caller, component, bound));
+    format!("denied: {caller} of the tenant {tenant} may not ask component \"{component}\": {why}")
+}
+
+/// What keeps a caller from a component.
+fn component_bound(caller: &Caller, component: &ComponentName, bound: Bound) -> String {
+    match (bound, caller.tenant_policy()) {
         (Bound::Tenant, Some(policy)) => format!("{} does not list it in `components`: add it there", policy.file()),
         _ if caller.id().starts_with("key:") => {
             "the key is limited to other components: `tessera key create --components …` makes one that is not".into()
         }
         _ => format!("the token does not hold `component:{component}`"),
-    };
-    format!("denied: {caller} of the tenant {tenant} may not ask component \"{component}\": {why}")
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::testing::World;
-    use crate::{Caller, Cost, Ledger, Scope, Selection};
+    use crate::{Cost, Ledger, Scope, Selection};
 
     fn caller(id: &str, scope: Scope, tenant: &str) -> Caller {
         let policy = TenantPolicy::parse("tenants/acme.toml".as_ref(), tenant).expect("a tenant's policy");

@@ -255,6 +255,7 @@ fn mend(text: &str, wanted: &[&str], facts: &FakeFacts, act: Act, times: usize) 
 #[test]
 fn doing_what_is_said_makes_it_allowed() {
     let acts: &[(&str, Act)] = &[
+        ("call", |rights| rights.call(&"a/b:c/d".parse().expect("a callee")).map(drop)),
         ("config", |rights| rights.config("a b").map(drop)),
         ("config", |rights| rights.all_config().map(drop)),
         ("embed", |rights| rights.embed(Some("m.1"), Cost::default()).map(drop)),

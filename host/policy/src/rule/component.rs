@@ -61,17 +61,18 @@ impl ComponentRules {
 /// The place of an action in [`Action::NAMES`]; none if it can't be granted at all.
 fn index(action: &Action<'_>) -> Option<usize> {
     Some(match action {
-        Action::Config(_) => 0,
-        Action::Embed(_) => 1,
-        Action::Generate(_) => 2,
-        Action::Http { .. } => 3,
-        Action::Log => 4,
-        Action::Nn(_) => 5,
-        Action::Read(_) => 6,
-        Action::Rerank(_) => 7,
-        Action::Secret(_) => 8,
-        Action::Tokenize(_) => 9,
-        Action::Write(_) => 10,
+        Action::Call(_) => 0,
+        Action::Config(_) => 1,
+        Action::Embed(_) => 2,
+        Action::Generate(_) => 3,
+        Action::Http { .. } => 4,
+        Action::Log => 5,
+        Action::Nn(_) => 6,
+        Action::Read(_) => 7,
+        Action::Rerank(_) => 8,
+        Action::Secret(_) => 9,
+        Action::Tokenize(_) => 10,
+        Action::Write(_) => 11,
         Action::Socket(_) => return None,
     })
 }
@@ -244,7 +245,9 @@ pub(super) mod tests {
     #[test]
     fn each_action_has_its_place_and_can_be_forbidden() {
         let url = "https://example.com".parse().expect("a URL");
+        let callee = "a/b:c/d".parse().expect("a callee");
         let all = [
+            Action::Call(&callee),
             Action::Config("a"),
             Action::Embed("a"),
             Action::Generate("a"),
@@ -275,7 +278,16 @@ pub(super) mod tests {
         let authority = Authority { policy, ledger, caller, witness: &Nothing, now: None };
         let url = "https://example.com/x?q".parse().expect("a URL");
         let http = Action::Http { method: &Method::GET, url: &url };
-        for action in [http, Action::Log, Action::Nn("a"), Action::Read("/a"), Action::Secret("a"), Action::Config("a")] {
+        let callee = "a/b:c/d".parse().expect("a callee");
+        for action in [
+            http,
+            Action::Call(&callee),
+            Action::Log,
+            Action::Nn("a"),
+            Action::Read("/a"),
+            Action::Secret("a"),
+            Action::Config("a"),
+        ] {
             let prepared = rules.rules.0[index(&action).expect("a place")].as_deref().expect("a rule");
             let (uid, attributes) = resource(&action).expect("a resource");
             let context = prepared.context(&action, &authority).expect("a context");

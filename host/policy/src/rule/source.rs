@@ -236,7 +236,7 @@ fn check_name(entity: &EntityUid) -> Result<(), String> {
         false => Err(format!("nothing is called {kind}::\"{id}\": write {kind}::\"{right}\"")),
     };
     match kind {
-        "Component" => id.parse::<ComponentName>().map(drop).map_err(|error| error.to_string()),
+        "Component" | "Callee" => id.parse::<ComponentName>().map(drop).map_err(|error| error.to_string()),
         "Model" => id.parse::<ModelName>().map(drop).map_err(|error| error.to_string()),
         "Url" => match Url::parse(id) {
             Ok(url) => written(&url_id(&url)),

@@ -19,6 +19,7 @@ pub(super) struct Types {
     file: EntityTypeName,
     secret: EntityTypeName,
     setting: EntityTypeName,
+    callee: EntityTypeName,
     log: EntityTypeName,
 }
 
@@ -32,6 +33,7 @@ pub(super) static TYPES: LazyLock<Types> = LazyLock::new(|| {
         file: named("File"),
         secret: named("Secret"),
         setting: named("Setting"),
+        callee: named("Callee"),
         log: named("Log"),
     }
 });
@@ -61,6 +63,11 @@ pub(super) fn resource(action: &Action<'_>) -> Option<(EntityUid, Vec<(String, R
         Action::Read(path) | Action::Write(path) => one(&TYPES.file, &file_path(path), "path"),
         Action::Secret(name) => one(&TYPES.secret, name, "name"),
         Action::Config(key) => one(&TYPES.setting, key, "key"),
+        Action::Call(callee) => {
+            let attributes =
+                vec![text("component", callee.component().as_str()), text("interface", callee.interface().unwrap_or_default())];
+            (entity(&TYPES.callee, callee.component().as_str()), attributes)
+        }
         Action::Log => (entity(&TYPES.log, "log"), Vec::new()),
         Action::Socket(_) => return None,
     })

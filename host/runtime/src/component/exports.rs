@@ -8,6 +8,7 @@ use wasmtime_wasi_http::{p2, p3};
 use super::LoadError;
 use crate::bindings::guard::{Guards, GuardsIndices};
 use crate::bindings::{Service, ServiceIndices};
+use crate::capability::call::{self, Imports};
 use crate::sandbox::{Ctx, Sandbox};
 use crate::typed::Functions;
 
@@ -52,12 +53,19 @@ impl Exports {
     ///
     /// # Errors
     /// When it can't be linked, or gives nothing that the host knows.
-    pub(super) fn link(wasm: &[u8], code: &Component, sandbox: &Sandbox) -> Result<Exports, LoadError> {
+    pub(super) fn link(wasm: &[u8], code: &Component, imports: Imports, sandbox: &Sandbox) -> Result<Exports, LoadError> {
         let functions = Functions::read(wasm, code, &sandbox.engine);
         let functions = functions.map_err(|error| LoadError::Stream { function: error.path, reason: error.reason })?;
         let exports: Vec<String> = code.component_type().exports(&sandbox.engine).map(|(name, _)| name.into()).collect();
         let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-        let code = sandbox.linker.instantiate_pre(code).map_err(LoadError::Code)?;
+        let code = match imports.is_empty() {
+            true => sandbox.linker.instantiate_pre(code),
+            false => {
+                let mut linker = sandbox.linker.clone();
+                call::link(&mut linker, imports).and_then(|()| linker.instantiate_pre(code))
+            }
+        };
+        let code = code.map_err(LoadError::Code)?;
         let http = if exported("tessera:handler/handler@") {
             Some(HttpExport::Handler(ServiceIndices::new(&code).map_err(LoadError::Code)?))
         } else if exported("wasi:http/handler@0.3.") {

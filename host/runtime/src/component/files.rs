@@ -252,6 +252,7 @@ fn bare_manifest(name: &str) -> Result<Manifest, LoadError> {
         description: "Code without a manifest.".into(),
         routes: Vec::new(),
         capabilities: Vec::new(),
+        imports: Vec::new(),
         guard: None,
         instance: Reuse::default(),
     })

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::body::{self, Lingering, RequestBody, RequestBodyError};
 use super::server::Shared;
 use super::{describe, error};
-use crate::audit::{self, Trace, Trail};
+use crate::audit::{self, Trace};
 use crate::call::{Call, RequestId};
+use crate::capability::call::Chain;
 use crate::component::Component;
 use crate::governance::Rights;
 use crate::guard::Watch;
@@ -142,7 +143,8 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
         cpu_max: Duration::from_millis(limits.cpu_ms_max),
         cpu_ns: AtomicU64::new(0),
         verdict: OnceLock::new(),
-        trail: Trail::default(),
+        chain: Chain::default(),
+        trail: Arc::default(),
     });
     trace.serves(&call);
     let (mut head, body) = request.into_parts();

@@ -166,7 +166,9 @@ impl Server {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let requests = AtomicU64::new(0);
         let shared = Shared { config, inference, registry, lifecycle, sandbox, facts, auth, metrics, started, requests };
-        Ok(Server { shared: Arc::new(shared), watches, watched: Watched { keys, certificate, tls }, main, admin })
+        let shared = Arc::new(shared);
+        shared.sandbox.peers.are_of(&shared);
+        Ok(Server { shared, watches, watched: Watched { keys, certificate, tls }, main, admin })
     }
 
     /// Where it listens; the port is the real one.

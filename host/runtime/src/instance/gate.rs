@@ -63,10 +63,8 @@ impl Gate {
     /// # Errors
     /// [`Fault::Busy`] when as many wait as may, or the deadline passed while it waited.
     pub(crate) async fn enter(self: &Arc<Self>, limits: &Limits, deadline: Instant) -> Result<Inside, Fault> {
-        self.resize(limits.concurrency_max.min(Semaphore::MAX_PERMITS));
-        let inside = |place| Inside { gate: self.clone(), place: Some(place) };
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(inside(place));
+        if let Ok(inside) = self.enter_now(limits) {
+            return Ok(inside);
         }
         let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(self);
@@ -74,7 +72,20 @@ impl Gate {
             return Err(Fault::Busy);
         }
         let place = tokio::time::timeout_at(deadline, self.places.clone().acquire_owned()).await;
-        place.ok().and_then(Result::ok).map(inside).ok_or(Fault::Busy)
+        place.ok().and_then(Result::ok).map(|place| self.inside(place)).ok_or(Fault::Busy)
+    }
+
+    /// Goes in if there is a place.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when there is none.
+    pub(crate) fn enter_now(self: &Arc<Self>, limits: &Limits) -> Result<Inside, Fault> {
+        self.resize(limits.concurrency_max.min(Semaphore::MAX_PERMITS));
+        self.places.clone().try_acquire_owned().map(|place| self.inside(place)).map_err(|_| Fault::Busy)
+    }
+
+    fn inside(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Inside {
+        Inside { gate: self.clone(), place: Some(place) }
     }
 
     fn resize(&self, max: usize) {
@@ -96,7 +107,7 @@ impl Gate {
     }
 
     #[cfg(test)]
-    fn inside(&self) -> usize {
+    fn count(&self) -> usize {
         let size = self.size();
         size.max + size.excess - self.places.available_permits()
     }
@@ -128,7 +139,7 @@ mod tests {
         assert_eq!(gate.enter(&limits, soon()).await.err(), Some(Fault::Busy));
         drop(first);
         assert_eq!(second.await.expect("runs"), Ok(()));
-        assert_eq!((gate.inside(), gate.waiting.load(Ordering::Acquire)), (0, 0));
+        assert_eq!((gate.count(), gate.waiting.load(Ordering::Acquire)), (0, 0));
     }
 
     #[tokio::test]
@@ -151,7 +162,7 @@ mod tests {
         for visit in visits {
             visit.await.expect("runs");
         }
-        assert_eq!(gate.inside(), 0);
+        assert_eq!(gate.count(), 0);
     }
 
     #[tokio::test]
@@ -165,6 +176,6 @@ mod tests {
         assert_eq!(enter(1).await.err(), Some(Fault::Busy), "the third has the one place that is left");
         let fourth = enter(2).await.expect("a place more");
         drop((third, fourth));
-        assert_eq!((gate.inside(), gate.places.available_permits()), (0, 2));
+        assert_eq!((gate.count(), gate.places.available_permits()), (0, 2));
     }
 }

@@ -1,5 +1,7 @@
 //! Finds a component's functions and their types in its code.
 
+mod imports;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -144,19 +146,7 @@ impl<'d> Decoder<'d> {
     }
 
     fn function(&mut self, at: &Place<'_>, function: &wit_parser::Function, path: String) -> Result<Function, Obstacle> {
-        if !matches!(function.kind, FunctionKind::Freestanding | FunctionKind::AsyncFreestanding) {
-            return Err(Obstacle::Unexposed("it belongs to a resource, which has no form in JSON".into()));
-        }
-        let mut parameters = Vec::new();
-        for parameter in &function.params {
-            let ty = self.ty(&parameter.ty).map_err(|reason| match self.stream(&parameter.ty) {
-                Some(_) => Obstacle::Unreadable(format!("its parameter `{}` is a stream", parameter.name)),
-                None => Obstacle::Unexposed(format!("its parameter `{}` has {reason}", parameter.name)),
-            })?;
-            parameters.push(Field { label: Label::new(&parameter.name, None), ty });
-        }
-        let parameters = Named::new(parameters);
-        let outcome = self.outcome(function.result.as_ref())?;
+        let (parameters, outcome) = self.signature(function)?;
         let (input_schema, output_schema) = schemas(&parameters, &outcome);
         let docs = function.docs.contents.clone().or_else(|| match at.interface {
             Some(id) => self.docs.interface(self.interface_name(id)?)?.function(&function.name),
@@ -176,6 +166,22 @@ impl<'d> Decoder<'d> {
             outcome,
             export: export.ok_or_else(|| "it is not found in the code".to_owned())?,
         })
+    }
+
+    /// What a function takes and gives.
+    fn signature(&mut self, function: &wit_parser::Function) -> Result<(Named<Field>, Outcome), Obstacle> {
+        if !matches!(function.kind, FunctionKind::Freestanding | FunctionKind::AsyncFreestanding) {
+            return Err(Obstacle::Unexposed("it belongs to a resource, which has no form in JSON".into()));
+        }
+        let mut parameters = Vec::new();
+        for parameter in &function.params {
+            let ty = self.ty(&parameter.ty).map_err(|reason| match self.stream(&parameter.ty) {
+                Some(_) => Obstacle::Unreadable(format!("its parameter `{}` is a stream", parameter.name)),
+                None => Obstacle::Unexposed(format!("its parameter `{}` has {reason}", parameter.name)),
+            })?;
+            parameters.push(Field { label: Label::new(&parameter.name, None), ty });
+        }
+        Ok((Named::new(parameters), self.outcome(function.result.as_ref())?))
     }
 
     /// An interface's own name, by which authors' docs are found.

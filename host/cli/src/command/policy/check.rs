@@ -55,7 +55,7 @@ type Looked = (String, Vec<Finding>);
 /// Looks at a component and its policy; `owners` has the routes of those before it.
 fn component(setup: &Setup, name: &str, owners: &mut BTreeMap<String, String>) -> anyhow::Result<Looked> {
     let manifest = setup.manifest(name)?.context("component.toml is gone")?;
-    let policy = setup.snapshot(&manifest.name, &manifest.capabilities)?;
+    let policy = setup.snapshot(&manifest.name, &manifest.wanted())?;
     let mut findings = policy::check(&policy, &manifest.routes, &setup.facts);
     let signer = match setup.admit(name, &policy) {
         Ok(admitted) => admitted.and_then(|admitted| admitted.signer),

@@ -41,7 +41,7 @@ impl Args {
             let (component, folder) = (&self.component, setup.components.display());
             format!("there is no component `{component}` in {folder}: say where it is with --components")
         })?;
-        let policy = setup.snapshot(&manifest.name, &manifest.capabilities)?;
+        let policy = setup.snapshot(&manifest.name, &manifest.wanted())?;
         if let Err(bound) = circumstances.caller.may_ask(&manifest.name) {
             writeln!(out, "{}", circumstances.caller.explain_refusal(&manifest.name, bound))?;
             bail!("denied, see above");

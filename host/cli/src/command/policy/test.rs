@@ -53,7 +53,7 @@ fn expect(case: &Case) -> &'static str {
 fn failure(setup: &Setup, case: &Case) -> anyhow::Result<Option<String>> {
     let wanted = match &case.capabilities {
         Some(capabilities) => capabilities.clone(),
-        None => setup.manifest(case.component.as_str())?.map(|manifest| manifest.capabilities).unwrap_or_default(),
+        None => setup.manifest(case.component.as_str())?.map(|manifest| manifest.wanted()).unwrap_or_default(),
     };
     Ok(case.run(&setup.snapshot(&case.component, &wanted)?).failure)
 }
