@@ -16,7 +16,6 @@ const HOST_PATHS: [&str; 10] = [
     "/health",
     "/ready",
     "/metrics",
-    "/mcp",
     "/admin/models",
     "/admin/usage",
     "/docs",
