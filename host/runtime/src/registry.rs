@@ -19,6 +19,7 @@ const HOST_PATHS: [&str; 10] = [
     "/admin/models",
     "/admin/usage",
     "/docs",
+    "/mcp",
     "/openapi.json",
     "/v1/health_check",
     "/v1/list_service",
