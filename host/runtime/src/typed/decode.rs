@@ -58,6 +58,9 @@ impl Functions {
     }
 }
 
+/// What componentize-qjs and componentize-py export to set a guest up as it is built: in JavaScript it runs any script.
+const SET_UP: [&str; 2] = ["init", "exports"];
+
 /// Whether a name is of an interface that the host knows otherwise.
 fn is_known(export: &str) -> bool {
     KNOWN.iter().any(|known| export.starts_with(known))
@@ -65,10 +68,11 @@ fn is_known(export: &str) -> bool {
 
 fn has_functions(code: &Component, engine: &Engine) -> bool {
     code.component_type().exports(engine).any(|(name, item)| match item.ty {
+        _ if is_known(name) || SET_UP.contains(&name) => false,
         ComponentItem::ComponentFunc(_) => true,
         ComponentItem::ComponentInstance(instance) => {
             let mut items = instance.exports(engine);
-            !is_known(name) && items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+            items.any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
         }
         _ => false,
     })
@@ -122,6 +126,11 @@ impl<'d> Decoder<'d> {
                 WorldItem::Function(function) => (None, vec![function]),
                 _ => continue,
             };
+            if SET_UP.contains(&export.as_str()) {
+                let reason = "it is there for the tool that made the component".into();
+                unexposed.push(Unexposed { path: export, reason });
+                continue;
+            }
             for function in functions {
                 let path = match interface {
                     Some(id) => format!("{}/{}", self.path(id), function.name),
