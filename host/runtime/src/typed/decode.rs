@@ -239,6 +239,8 @@ impl<'d> Decoder<'d> {
     fn streamed(&mut self, item: Option<wit_parser::Type>) -> Result<Streamed, Obstacle> {
         let unreadable = || Obstacle::Unreadable(format!("it streams items that the host can't read: {}", Element::READABLE));
         let (ty, element) = self.element(&item.ok_or_else(unreadable)?).ok_or_else(unreadable)?;
+        // Bytes come in pieces.
+        let ty = if element == Element::U8 { Arc::new(Type::new(Kind::Bytes)) } else { ty };
         Ok(Streamed { ty, element, end: None })
     }
 

@@ -185,7 +185,7 @@ fn responses(function: &Function, schemas: &mut Schemas) -> Value {
                 "required": ["data"],
                 "properties": {
                     "event": {"type": "string", "enum": ["message", "done", "error"]},
-                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": item},
+                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": [item, end]}},
                 },
             }, "x-done-schema": end}}})
         }
