@@ -44,15 +44,21 @@ fn from_file(file: &Path, limits: &PackageLimits) -> anyhow::Result<Package> {
         return Package::read(&bytes, limits).with_context(|| file.display().to_string());
     }
     ensure!(bytes.starts_with(WASM), "{} is neither a package nor WebAssembly", file.display());
-    let (stem, name) = (file.file_stem().unwrap_or_default(), file.file_name().unwrap_or_default());
-    // In its folder every component's code has the same name.
-    let is_in_folder = name == "component.wasm";
-    let folder = file.canonicalize().ok().filter(|_| is_in_folder);
-    let folder = folder.as_deref().and_then(Path::parent).and_then(Path::file_name);
-    let description = format!("Made of {}.", name.to_string_lossy());
-    let package = bare(bytes, &folder.unwrap_or(stem).to_string_lossy(), VERSION, &description)?;
+    let description = format!("Made of {}.", file.file_name().unwrap_or_default().to_string_lossy());
+    let package = bare(bytes, name_of(file)?.as_str(), VERSION, &description)?;
     package.check(limits)?;
     Ok(package)
+}
+
+/// The name of a component whose code is in a file: the file's, or its folder's where that has every component's code.
+///
+/// # Errors
+/// When no name can be made of it.
+pub(crate) fn name_of(file: &Path) -> anyhow::Result<ComponentName> {
+    let is_in_folder = file.file_name().is_some_and(|name| name == "component.wasm");
+    let folder = file.canonicalize().ok().filter(|_| is_in_folder);
+    let folder = folder.as_deref().and_then(Path::parent).and_then(Path::file_name);
+    component_name(&folder.or(file.file_stem()).unwrap_or_default().to_string_lossy())
 }
 
 /// Reads a file into memory, up to a length in bytes.

@@ -83,7 +83,7 @@ impl Registry {
             user_agent: concat!("tessera/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        let auth = login.at(registry)?;
+        let auth = login.at(reference.resolve_registry())?;
         Ok(Registry { client: Client::new(config), auth, reference })
     }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// Lines of one component that are kept.
 const LINES_MAX: usize = 512;
+/// Bytes of all of them.
+const BYTES_MAX: usize = 256 << 10;
 /// Characters of a line that are kept.
 const LINE_CHARS_MAX: usize = 4096;
 /// Components that have a journal.
@@ -35,6 +37,7 @@ pub(crate) struct Journal(Mutex<Lines>);
 #[derive(Debug, Default)]
 struct Lines {
     kept: VecDeque<Line>,
+    bytes: usize,
     last: u64,
 }
 
@@ -52,13 +55,15 @@ impl Journal {
     fn push(&self, level: &'static str, request: Option<String>, text: &str) {
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let unix_ms = u64::try_from(unix_ms).unwrap_or(u64::MAX);
-        let text = text.chars().take(LINE_CHARS_MAX).collect();
+        let text: String = text.chars().take(LINE_CHARS_MAX).collect();
         let mut lines = self.lines();
         lines.last += 1;
         let seq = lines.last;
+        lines.bytes += text.len();
         lines.kept.push_back(Line { seq, unix_ms, level, request, text });
-        if lines.kept.len() > LINES_MAX {
-            lines.kept.pop_front();
+        while lines.kept.len() > LINES_MAX || lines.bytes > BYTES_MAX {
+            let Some(first) = lines.kept.pop_front() else { return };
+            lines.bytes -= first.text.len();
         }
     }
 
@@ -114,6 +119,11 @@ mod tests {
         assert_eq!(texts(journal.after(0, 1)), ["line 522"]);
         journal.tell("x".repeat(10_000));
         assert_eq!(journal.after(522, 9)[0].text.len(), LINE_CHARS_MAX);
+        for _ in 0..LINES_MAX {
+            journal.tell("x".repeat(10_000));
+        }
+        let kept: usize = journal.after(0, usize::MAX).iter().map(|line| line.text.len()).sum();
+        assert!((BYTES_MAX / 2..=BYTES_MAX).contains(&kept), "{kept}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod source;
 mod versions;
 
 use std::collections::{BTreeSet, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +29,9 @@ use crate::http::server::Shared;
 use crate::instance;
 use crate::registry::{Refusal, Registry};
 use crate::sandbox::Sandbox;
+
+/// How often a component is prepared anew because the policies have changed meanwhile.
+const ROUNDS_MAX: usize = 8;
 
 /// Who changes what is served, and by which policies.
 pub(crate) struct Lifecycle {
@@ -101,30 +105,30 @@ impl Lifecycle {
         let found: Vec<Source> = found.into_values().collect();
         let versions = Versions::at(&config.data, config.versions_kept_max);
         let loader = Loader { config, sandbox, policies: &policies, facts, handle: Handle::current() };
-        let loaded = loader.load_all(&found);
+        let loaded = loader.load_all(&found, &versions);
         let mut registry = Registry::default();
         let mut served = Vec::new();
         for (source, loaded) in found.iter().zip(loaded) {
-            let added = loaded.and_then(|(files, component)| {
+            let added = loaded.and_then(|component| {
                 registry.add(component.clone())?;
-                Ok((files, component))
+                Ok(component)
             });
             match added {
-                Ok((files, component)) => {
+                Ok(component) => {
                     component.lies_at(source.stamps);
-                    served.push((source, files, component));
+                    served.push((source, component));
                 }
                 Err(error) => refuse(&mut registry, sandbox, source, error, 0),
             }
         }
-        if let Err(error) = note(sandbox, served.iter().map(|(_, _, component)| component)) {
+        if let Err(error) = note(sandbox, served.iter().map(|(_, component)| component)) {
             let error = Arc::new(LoadError::Record(error));
-            for (source, ..) in served.iter().filter(|(_, _, component)| component.admitted.floor.is_some()) {
+            for (source, _) in served.iter().filter(|(_, component)| component.admitted.floor.is_some()) {
                 registry = registry.without(&[&source.name]);
                 refuse(&mut registry, sandbox, source, error.clone(), 0);
             }
         }
-        versions.keep_all(served.iter().map(|(_, files, _)| files), sandbox);
+        versions.prune(sandbox, served.iter().map(|(source, _)| source.name.as_str()));
         registry.tell_missing_guards();
         let turn = Turn { policies: Arc::new(policies), generation: 0, loading: HashSet::new(), retired: Vec::new() };
         let (turn, disabled) = (Mutex::new(turn), Mutex::new(disabled));
@@ -199,20 +203,22 @@ impl Lifecycle {
             next.accept(&source.name);
             return self.publish(shared, &mut turn, next);
         }
-        let served = read.map_err(Arc::new).and_then(|files| {
+        let served = read.map_err(|error| ChangeError::Refused(Arc::new(error))).and_then(|files| {
             let serve = |turn: &mut Turn, component| self.serve(shared, turn, component, || Ok(source.stamps));
-            self.bring_in(shared, &files, serve).map_err(|error| match error {
-                ChangeError::Refused(error) => error,
-                other => Arc::new(LoadError::Start(wasmtime::Error::msg(other.to_string()))),
-            })
+            self.bring_in(shared, &files, serve)
         });
-        if let Err(error) = served {
-            let mut turn = self.turn();
-            let mut next = (**shared.registry.load()).clone();
-            let generation = turn.generation;
-            refuse(&mut next, &shared.sandbox, source, error, generation);
-            self.publish(shared, &mut turn, next);
-        }
+        let error = match served {
+            // It is looked at again, or it was turned off meanwhile.
+            Ok(()) | Err(ChangeError::Busy(_) | ChangeError::Disabled(_)) => return,
+            Err(ChangeError::Refused(error)) => error,
+            Err(ChangeError::Record(error)) => Arc::new(LoadError::Record(error)),
+            Err(other) => Arc::new(LoadError::Start(wasmtime::Error::msg(other.to_string()))),
+        };
+        let mut turn = self.turn();
+        let mut next = (**shared.registry.load()).clone();
+        let generation = turn.generation;
+        refuse(&mut next, &shared.sandbox, source, error, generation);
+        self.publish(shared, &mut turn, next);
     }
 
     /// Compiles, links and starts a component, then has `serve` put it where requests find it, under the policies of that moment.
@@ -220,30 +226,32 @@ impl Lifecycle {
         &self,
         shared: &Shared,
         files: &ComponentFiles,
-        serve: impl FnOnce(&mut Turn, Arc<Component>) -> Result<(), ChangeError>,
+        serve: impl Fn(&mut Turn, Arc<Component>) -> Result<(), ChangeError>,
     ) -> Result<(), ChangeError> {
-        let (policies, generation) = {
-            let turn = self.turn();
-            (turn.policies.clone(), turn.generation)
-        };
-        let loader = |policies| Loader {
-            config: &shared.config,
-            sandbox: &shared.sandbox,
-            policies,
-            facts: &shared.facts,
-            handle: Handle::current(),
-        };
-        let component = loader(&policies).prepare(files)?;
-        let mut turn = self.turn();
-        let component = match turn.generation == generation {
-            true => component,
+        for _ in 0..ROUNDS_MAX {
+            let (policies, generation) = {
+                let turn = self.turn();
+                (turn.policies.clone(), turn.generation)
+            };
+            let loader = Loader {
+                config: &shared.config,
+                sandbox: &shared.sandbox,
+                policies: &policies,
+                facts: &shared.facts,
+                handle: Handle::current(),
+            };
+            let component = loader.prepare(files)?;
+            let mut turn = self.turn();
+            if turn.generation == generation {
+                serve(&mut turn, component)?;
+                drop(turn);
+                self.versions.keep(files);
+                self.versions.prune(&shared.sandbox, [files.manifest.name.as_str()]);
+                return Ok(());
+            }
             // Another policy counts by now. What was compiled is in the cache.
-            false => loader(&turn.policies.clone()).prepare(files)?,
-        };
-        serve(&mut turn, component)?;
-        drop(turn);
-        self.versions.keep_all([files], &shared.sandbox);
-        Ok(())
+        }
+        Err(ChangeError::Busy(files.manifest.name.to_string()))
     }
 
     /// Puts a component into the place of the one of its name; `place` says what its files are.
@@ -252,16 +260,20 @@ impl Lifecycle {
         shared: &Shared,
         turn: &mut Turn,
         component: Arc<Component>,
-        place: impl FnOnce() -> Result<Stamps, ChangeError>,
+        place: impl Fn() -> Result<Stamps, ChangeError>,
     ) -> Result<(), ChangeError> {
+        if self.disabled_now().contains(component.name().as_str()) {
+            return Err(ChangeError::Disabled(component.name().to_string()));
+        }
         let next = shared.registry.load().with(&component)?;
+        // Before anything is written down of it: a folder that can't be written changes nothing.
+        component.lies_at(place()?);
         if let Err(error) = note(&shared.sandbox, [&component]) {
             // Where versions count, what is not written down does not run.
             if component.admitted.floor.is_some() {
                 return Err(error.into());
             }
         }
-        component.lies_at(place()?);
         shared.sandbox.journals.of(component.name().as_str()).tell(format!("version {} serves", component.manifest.version));
         self.publish(shared, turn, next);
         Ok(())
@@ -320,8 +332,16 @@ impl Lifecycle {
         if !found.contains_key(name) && registry.component(name).is_none() {
             return Err(ChangeError::Unknown(name.into()));
         }
+        if turn.loading.contains(name) {
+            return Err(ChangeError::Busy(name.into()));
+        }
         source::remove(&shared.config.components, name).map_err(ChangeError::Folder)?;
         self.publish(shared, &mut turn, registry.without(&[name]));
+        // What comes under that name later is another one.
+        if let (true, Ok(parsed)) = (self.disabled_now().contains(name), name.parse()) {
+            shared.sandbox.record.disable(&parsed, false)?;
+            self.disabled_now().remove(name);
+        }
         Ok(())
     }
 
@@ -431,33 +451,40 @@ struct Loader<'a> {
 impl Loader<'_> {
     /// A component that can serve.
     fn prepare(&self, files: &ComponentFiles) -> Result<Arc<Component>, LoadError> {
-        let component = Component::load(files, self.policies, self.facts, self.config, self.sandbox)?;
-        let component = Arc::new(component);
+        // Libraries read the code in this process: one that stumbles over it stops this component and nothing else.
+        let load = || Component::load(files, self.policies, self.facts, self.config, self.sandbox);
+        let loaded = catch_unwind(AssertUnwindSafe(load));
+        let stumbled = |_| LoadError::Code(wasmtime::Error::msg("it can't be read: its reader has stumbled"));
+        let component = Arc::new(loaded.map_err(stumbled)??);
         self.handle.block_on(instance::try_out(&component)).map_err(LoadError::Start)?;
         Ok(component)
     }
 
-    /// Each of them, by as many threads as there are cores.
-    fn load_all(&self, sources: &[Source]) -> Vec<Result<(ComponentFiles, Arc<Component>), LoadError>> {
+    /// Each of them, in their order, by as many threads as there are cores. The code of what loads is kept, and not in memory.
+    fn load_all(&self, sources: &[Source], versions: &Versions) -> Vec<Result<Arc<Component>, LoadError>> {
         let next = AtomicUsize::new(0);
+        let load = |source: &Source| {
+            let files = source.read(self.config.component_bytes_max)?;
+            let component = self.prepare(&files)?;
+            versions.keep(&files);
+            Ok(component)
+        };
         let work = || {
             let mut done = Vec::new();
             loop {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(place) else { return done };
-                let loaded = source.read(self.config.component_bytes_max).and_then(|files| {
-                    let component = self.prepare(&files)?;
-                    Ok((files, component))
-                });
-                done.push((place, loaded));
+                done.push((place, load(source)));
             }
         };
         let threads = available_parallelism().map_or(1, usize::from).min(sources.len());
-        let mut done: Vec<_> = std::thread::scope(|scope| {
+        let mut all: Vec<Result<_, LoadError>> = sources.iter().map(|_| Err(LoadError::Unfinished)).collect();
+        std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+            for (place, loaded) in threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()) {
+                all[place] = loaded;
+            }
         });
-        done.sort_by_key(|(place, _)| *place);
-        done.into_iter().map(|(_, loaded)| loaded).collect()
+        all
     }
 }

@@ -92,7 +92,5 @@ def to_http(error: Exception) -> HttpError:
             return error
         case CapabilityError():
             return error.to_http()
-        case KeyError():
-            return HttpError.bad_request(f"{error} is missing")
         case _:
             return HttpError(500, "internal_error", "the service failed; its log says why")

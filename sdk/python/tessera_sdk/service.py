@@ -45,12 +45,19 @@ class Request:
             raise HttpError.bad_request(f"the body is not UTF-8: {error}")
 
     async def json(self) -> Any:
-        """The body as JSON."""
+        """The body as JSON. A key that is asked for and missing is the client's error: 400."""
         text = await self.text()
         try:
-            return _json.loads(text)
+            return _json.loads(text, object_hook=_Object)
         except ValueError as error:
             raise HttpError(400, "invalid_json", f"the body is not JSON: {error}")
+
+
+class _Object(dict):
+    """An object that a client sent."""
+
+    def __missing__(self, key: str) -> Any:
+        raise HttpError.bad_request(f"`{key}` is missing", param=key)
 
 
 async def whole(body: Any) -> bytes:

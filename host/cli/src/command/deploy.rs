@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
-use runtime::{Package, PackageLimits, ServerConfig};
+use anyhow::ensure;
+use policy::ComponentName;
+use runtime::{Package, PackageLimits};
 
 use super::admin::ServerArgs;
-use crate::component_source::component_from;
+use crate::component_source::{self, component_from};
 use crate::oci;
 use crate::oci::login::Login;
 
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     source: PathBuf,
     /// The component's name, for code alone; else it is the file's.
     #[arg(long)]
-    name: Option<String>,
+    name: Option<ComponentName>,
     #[command(flatten)]
     login: Login,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let (path, body) = read(&args.source, args.name.as_deref(), &args.login)?;
+    let (path, body) = read(&args.source, args.name.as_ref(), &args.login)?;
     let report = args.server.send("PUT", &path, Some(body))?;
     let text = |key: &str| report[key].as_str().unwrap_or("-").to_owned();
     let mut out = std::io::stdout();
@@ -39,19 +40,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The path to send to, and the bytes.
-fn read(source: &Path, name: Option<&str>, login: &Login) -> anyhow::Result<(String, Vec<u8>)> {
-    let limits = PackageLimits::of(&ServerConfig::default());
-    let read = || std::fs::read(source).with_context(|| format!("{} can't be read", source.display()));
+fn read(source: &Path, name: Option<&ComponentName>, login: &Login) -> anyhow::Result<(String, Vec<u8>)> {
+    let limits = PackageLimits::of(&super::serve::read_config(None)?);
+    let path = |name: &ComponentName| format!("/components/{name}");
     if source.is_dir() || oci::is_address(&source.to_string_lossy()) {
         let package = component_from(&source.to_string_lossy(), login, &limits)?;
-        return Ok((format!("/components/{}", package.manifest()?.name), package.write()?));
+        return Ok((path(&package.manifest()?.name), package.write()?));
     }
-    let bytes = read()?;
+    let bytes = component_source::read(source, limits.archive_bytes_max())?;
     if Package::is_package(&bytes) {
         let package = Package::read(&bytes, &limits)?;
-        return Ok((format!("/components/{}", package.manifest()?.name), bytes));
+        return Ok((path(&package.manifest()?.name), bytes));
     }
     ensure!(bytes.starts_with(b"\0asm"), "{} is neither a package nor WebAssembly", source.display());
-    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
-    Ok((format!("/components/{}", name.unwrap_or(&stem)), bytes))
+    let name = name.cloned().map_or_else(|| component_source::name_of(source), Ok)?;
+    Ok((path(&name), bytes))
 }

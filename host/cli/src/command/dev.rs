@@ -17,7 +17,17 @@ use crate::plugin::serve::{self, Place, Serving};
 /// Changes that come so close to each other are one: an editor writes a file in several steps.
 const SETTLED: Duration = Duration::from_millis(100);
 /// Folders and files of a plugin that are made, not written.
-const MADE: [&str; 6] = ["build", "target", "node_modules", "component.wasm", "component.wasm.part", "__pycache__"];
+const MADE: [&str; 9] = [
+    "build",
+    "dist",
+    "target",
+    "node_modules",
+    "component.wasm",
+    "component.wasm.part",
+    "package-lock.json",
+    "Cargo.lock",
+    "__pycache__",
+];
 
 /// Which plugin, and where to serve it.
 #[derive(clap::Args)]

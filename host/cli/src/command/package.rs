@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use policy::Digest;
-use runtime::{ComponentFiles, PackageLimits, ServerConfig};
+use runtime::{ComponentFiles, PackageLimits};
 
 use crate::component_source::component_from;
 use crate::oci::login::Login;
@@ -35,7 +35,7 @@ impl Args {
     fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
         let folder = &self.component;
         ensure!(folder.is_dir(), "there is no folder {}", folder.display());
-        let limits = PackageLimits::of(&ServerConfig::default());
+        let limits = PackageLimits::of(&super::serve::read_config(None)?);
         let package = component_from(&folder.to_string_lossy(), &Login::default(), &limits)?;
         let files = ComponentFiles::of_package(&package)?;
         let manifest = files.manifest();

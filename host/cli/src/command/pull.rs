@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use engine::Digest;
 use policy::ModelName;
-use runtime::{PackageLimits, ServerConfig};
+use runtime::PackageLimits;
 
 use crate::catalog::{self, Entry};
 use crate::oci::login::Login;
@@ -103,7 +103,7 @@ fn pull_component(address: &str, args: &Args) -> anyhow::Result<()> {
     let is_models = args.name.is_some() || args.sha256.is_some() || args.link || args.force;
     ensure!(!is_models, "--as, --sha256, --link and --force are for models: a component's address may end in @sha256:DIGEST");
     let Pulled { package, digest } =
-        Registry::open(address, &args.login)?.pull(&PackageLimits::of(&ServerConfig::default()))?;
+        Registry::open(address, &args.login)?.pull(&PackageLimits::of(&super::serve::read_config(None)?))?;
     let manifest = package.manifest()?;
     std::fs::create_dir_all(&args.components).with_context(|| format!("{} can't be made", args.components.display()))?;
     let folder = args.components.join(manifest.name.as_str());

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::ensure;
-use runtime::{PackageLimits, ServerConfig};
+use runtime::PackageLimits;
 
 use crate::component_source::component_from;
 use crate::oci::login::Login;
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Args { component, address, login } = args;
     ensure!(!oci::is_address(&component), "{component} is in a registry already: `tessera pull` it first");
-    let limits = PackageLimits::of(&ServerConfig::default());
+    let limits = PackageLimits::of(&super::serve::read_config(None)?);
     let package = component_from(&component, &login, &limits)?;
     let manifest = package.manifest()?;
     let digest = Registry::open(&address, &login)?.push(&package)?;

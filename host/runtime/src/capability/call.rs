@@ -115,7 +115,8 @@ impl Import {
         if !rights.policy.guard().is_empty() {
             return Err(Failure::Guarded);
         }
-        component.governance.ledger.take(Resource::Requests, 1).map_err(|_| Failure::Quota)?;
+        let books = Books { component: &component.governance.ledger, tenant: call.caller.ledger() };
+        books.take(Resource::Requests, 1).map_err(|_| Failure::Quota)?;
         let nested = Arc::new(call.nested(&component.governance, &rights, chain));
         Ok(Errand { component, function, call: nested, gone: call.gone.clone() })
     }

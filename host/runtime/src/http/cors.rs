@@ -7,7 +7,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::mcp::SESSION_ID;
-use crate::config::CorsConfig;
+use crate::config::{AuthMode, CorsConfig, ServerConfig};
 
 /// How long browsers remember what they were told.
 const REMEMBER: Duration = Duration::from_secs(600);
@@ -36,14 +36,22 @@ pub(super) fn concerns<B>(request: &Request<B>) -> bool {
     *request.method() != Method::OPTIONS || has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether a request is of no web page, of one that this server's name stands for, or of one that may read its answers.
-pub(super) fn is_of_known_page(cors: &CorsConfig, uri: &Uri, headers: &HeaderMap) -> bool {
+/// Whether what asks may act: everything but web pages that nobody knows. Where callers say who they are, pages of any origin may
+/// be let in, as they have no key but one that they were given.
+pub(super) fn may_act(config: &ServerConfig, uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_any = config.auth.mode == AuthMode::Required && config.cors.origins.iter().any(|origin| origin == "*");
+    is_any || is_of_known_page(&config.cors, uri, headers)
+}
+
+/// Whether a request is of no web page, of one that this server's name stands for, or of one that the operator has named. That any
+/// page may read answers names none: where nobody has to say who they are, a page would act for the person who looks at it.
+fn is_of_known_page(cors: &CorsConfig, uri: &Uri, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let origin = origin.to_str().unwrap_or_default();
     let header = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = uri.authority().map(Authority::as_str).or(header).unwrap_or_default();
     let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-    is_own || cors.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    is_own || cors.origins.iter().any(|named| named == origin)
 }
 
 #[cfg(test)]
@@ -59,7 +67,7 @@ mod tests {
         };
         assert!(page("http://localhost:8080", "localhost:8080", &[]));
         assert!(page("https://app.example", "tessera.example", &["https://app.example"]));
-        assert!(page("https://app.example", "tessera.example", &["*"]));
+        assert!(!page("https://app.example", "tessera.example", &["*"]), "nobody is named");
         for origin in ["http://localhost", "https://app.example", "null", "", "localhost:8080"] {
             assert!(!page(origin, "localhost:8080", &["https://other.example"]), "{origin}");
         }

@@ -104,7 +104,7 @@ impl Entrance {
             Serves::Public if is_admin_path => return refuse(request, error::nothing_here()),
             Serves::Admin if !is_admin_path => return refuse(request, error::nothing_here()),
             // A page that a person on this machine looks at could send it in their name.
-            _ if is_admin_path && !cors::is_of_known_page(&self.shared.config.cors, request.uri(), request.headers()) => {
+            _ if is_admin_path && !cors::may_act(&self.shared.config, request.uri(), request.headers()) => {
                 return refuse(request, error::other_origin());
             }
             _ if is_admin_path && !caller.is_admin() => {

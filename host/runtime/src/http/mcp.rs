@@ -81,7 +81,7 @@ impl Mcp {
 
     async fn answer(&self, visitor: &Visitor, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request::lingering(request).into_parts();
-        if !cors::is_of_known_page(&self.shared.config.cors, &head.uri, &head.headers) {
+        if !cors::may_act(&self.shared.config, &head.uri, &head.headers) {
             return error::other_origin();
         }
         let body = match received(body).await {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Lingering, RequestBody, RequestBodyError};
 use super::server::Shared;
-use super::{describe, error};
+use super::{cors, describe, error};
 use crate::audit::{self, Trace};
 use crate::call::{Call, RequestId};
 use crate::capability::call::Chain;
@@ -51,6 +51,13 @@ pub(super) async fn serve(shared: &Shared, visitor: &Visitor, request: Request<B
     let found = shared.registry.load().find(request.method(), request.uri().path());
     match found {
         Found::Component { component, .. } if component.is_stopped() => error::nothing_here(),
+        Found::Component { component, path_start }
+            if path_start > 0
+                && !component.exports.functions().is_empty()
+                && !cors::may_act(&shared.config, request.uri(), request.headers()) =>
+        {
+            error::other_origin()
+        }
         Found::Component { component, path_start } => {
             trace.asks_for(&component.governance);
             let errand = Errand { shared, component: &component, visitor, path_start, trace };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use policy::ComponentName;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::component::LoadError;
 use crate::component::files::{ComponentFiles, Contents, name_of_path};
@@ -109,6 +110,9 @@ pub(crate) fn place_of(folder: &Path, name: &ComponentName, contents: &Contents)
 pub(crate) fn place(folder: &Path, name: &ComponentName, contents: &Contents) -> Result<Source> {
     let path = place_of(folder, name, contents);
     let Contents { manifest, code, signature } = contents;
+    for other in paths_of(folder, name.as_str())?.iter().filter(|other| **other != path && other.is_dir()) {
+        refuse_foreign(other)?;
+    }
     let files = [("component.sig", signature.as_ref()), ("component.toml", manifest.as_ref()), ("component.wasm", Some(code))];
     if manifest.is_none() {
         write(&path, code)?;
@@ -124,10 +128,7 @@ pub(crate) fn place(folder: &Path, name: &ComponentName, contents: &Contents) ->
         for (file, bytes) in files {
             bytes.map_or(Ok(()), |bytes| write(&draft.join(file), bytes))?;
         }
-        match renameat_with(CWD, &draft, CWD, &path, RenameFlags::EXCHANGE) {
-            Ok(()) => std::fs::remove_dir_all(&draft)?,
-            Err(_) => std::fs::rename(&draft, &path)?, // there was none
-        }
+        put(&draft, &path).inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
     }
     remove_others(folder, name.as_str(), Some(&path))?;
     Ok(Source::at(name.to_string(), path))
@@ -141,28 +142,46 @@ pub(crate) fn remove(folder: &Path, name: &str) -> Result<()> {
     remove_others(folder, name, None)
 }
 
+/// Puts a folder into the place of another, or where none is; at no moment is there half of one.
+fn put(draft: &Path, path: &Path) -> Result<()> {
+    match renameat_with(CWD, draft, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => std::fs::remove_dir_all(draft),
+        Err(Errno::NOENT) => std::fs::rename(draft, path),
+        // File systems that can't exchange: for an instant there is none.
+        Err(_) => {
+            remove_folder(path)?;
+            std::fs::rename(draft, path)
+        }
+    }
+}
+
+/// What holds a component of a name.
+fn paths_of(folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let paths = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(|path| name_of(path).as_deref() == Some(name)).collect())
+}
+
 /// Removes what holds a component of a name, but for one path.
 fn remove_others(folder: &Path, name: &str, but: Option<&Path>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if Some(path.as_path()) == but || name_of(&path).as_deref() != Some(name) {
-            continue;
-        }
-        if path.is_dir() { remove_folder(&path)? } else { remove_file(&path)? }
+    for path in paths_of(folder, name)?.iter().filter(|path| Some(path.as_path()) != but) {
+        if path.is_dir() { remove_folder(path)? } else { remove_file(path)? }
     }
     Ok(())
 }
 
+fn refuse_foreign(path: &Path) -> Result<()> {
+    let Some(file) = foreign(path)? else { return Ok(()) };
+    let (path, file) = (path.display(), file.display());
+    Err(Error::other(format!("{path} holds more than a component, as {file}: remove it by hand, or disable it")))
+}
+
 fn remove_folder(path: &Path) -> Result<()> {
-    if let Some(file) = foreign(path)? {
-        let (path, file) = (path.display(), file.display());
-        return Err(Error::other(format!("{path} holds more than a component, as {file}: remove it by hand, or disable it")));
-    }
+    refuse_foreign(path)?;
     // Out of sight at once, then gone.
-    let draft = draft(path);
-    drop(std::fs::remove_dir_all(&draft)); // of a server that was killed
-    std::fs::rename(path, &draft)?;
-    std::fs::remove_dir_all(draft)
+    let away = path.with_file_name(format!(".{}.{}.away", path.file_name().unwrap_or_default().display(), std::process::id()));
+    drop(std::fs::remove_dir_all(&away)); // of a server that was killed
+    std::fs::rename(path, &away)?;
+    std::fs::remove_dir_all(away)
 }
 
 /// Something in a component's folder that is no part of it.

@@ -22,41 +22,56 @@ impl Versions {
     }
 
     /// Keeps what runs from now on. Where that fails it runs all the same.
-    pub(crate) fn keep_all<'a>(&self, components: impl IntoIterator<Item = &'a ComponentFiles>, sandbox: &Sandbox) {
-        let runs = sandbox.record.runs().unwrap_or_default(); // that it can't be read was told as it was to be written
-        for files in components {
-            let name = files.manifest.name.as_str();
-            if let Err(error) = self.keep(files, runs.get(name).map_or(&[], Vec::as_slice)) {
-                tracing::warn!(component = name, %error, "this version can't be kept: there is no going back to it");
+    pub(crate) fn keep(&self, files: &ComponentFiles) {
+        if let Err(error) = self.write(files) {
+            let component = &files.manifest.name;
+            tracing::warn!(%component, %error, "this version can't be kept: there is no going back to it");
+        }
+    }
+
+    fn write(&self, files: &ComponentFiles) -> Result<()> {
+        let of_component = self.folder.join(files.manifest.name.as_str());
+        let kept = of_component.join(files.identity.id());
+        let draft = of_component.join(format!(".{}.{}", files.identity.id(), std::process::id()));
+        let Contents { manifest, code, signature } = &files.contents;
+        if kept.is_dir() {
+            // The same may have been signed again, by another key.
+            return match signature {
+                Some(signature) => {
+                    std::fs::write(&draft, signature).and_then(|()| std::fs::rename(draft, kept.join("component.sig")))
+                }
+                None => Ok(()),
+            };
+        }
+        crate::component::make_private(&of_component)?;
+        drop(std::fs::remove_dir_all(&draft)); // of a server that was killed
+        std::fs::create_dir(&draft)?;
+        let all =
+            [("component.toml", manifest.as_ref()), ("component.sig", signature.as_ref()), ("component.wasm", Some(code))];
+        for (name, bytes) in all {
+            bytes.map_or(Ok(()), |bytes| std::fs::write(draft.join(name), bytes))?;
+        }
+        std::fs::rename(draft, &kept)
+    }
+
+    /// Forgets what of these components ran too long ago.
+    pub(crate) fn prune<'a>(&self, sandbox: &Sandbox, components: impl IntoIterator<Item = &'a str>) {
+        let Ok(runs) = sandbox.record.runs() else { return }; // that it can't be read was told as it was to be written
+        for component in components {
+            let latest = runs.get(component).into_iter().flat_map(|runs| runs.iter().rev().take(self.kept_max).map(Run::id));
+            let latest: Vec<String> = latest.collect();
+            if let Err(error) = self.retain(component, &latest) {
+                tracing::warn!(component, %error, "old versions can't be deleted");
             }
         }
     }
 
-    /// Keeps what runs from now on, and forgets what ran too long ago; `runs` are all that are known, the latest last.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn keep(&self, files: &ComponentFiles, runs: &[Run]) -> Result<()> {
-        let of_component = self.folder.join(files.manifest.name.as_str());
-        let kept = of_component.join(files.identity.id());
-        if !kept.is_dir() {
-            crate::component::make_private(&of_component)?;
-            let draft = of_component.join(format!(".{}.{}", files.identity.id(), std::process::id()));
-            drop(std::fs::remove_dir_all(&draft)); // of a server that was killed
-            std::fs::create_dir(&draft)?;
-            let Contents { manifest, code, signature } = &files.contents;
-            let all =
-                [("component.toml", manifest.as_ref()), ("component.sig", signature.as_ref()), ("component.wasm", Some(code))];
-            for (name, bytes) in all {
-                bytes.map_or(Ok(()), |bytes| std::fs::write(draft.join(name), bytes))?;
-            }
-            std::fs::rename(draft, &kept)?;
-        }
-        let latest: Vec<String> = runs.iter().rev().take(self.kept_max).map(Run::id).collect();
-        for entry in std::fs::read_dir(of_component)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if !latest.contains(&name) && name != files.identity.id() && !name.starts_with('.') {
-                std::fs::remove_dir_all(kept.with_file_name(name))?;
+    fn retain(&self, component: &str, latest: &[String]) -> Result<()> {
+        for entry in std::fs::read_dir(self.folder.join(component))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !latest.contains(&name) && !name.starts_with('.') {
+                std::fs::remove_dir_all(entry.path())?;
             }
         }
         Ok(())

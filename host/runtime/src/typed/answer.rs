@@ -31,7 +31,8 @@ pub(crate) async fn answer(
     call: Arc<Call>,
 ) -> Result<Response, Fault> {
     let functions = component.exports.functions();
-    let path = request.uri().path().trim_start_matches('/');
+    let path = request.uri().path();
+    let path = path.strip_prefix('/').unwrap_or(path);
     match functions.find(path) {
         Some(_) if request.method() != Method::POST => Ok(not_post()),
         Some(function) => {
@@ -104,9 +105,7 @@ async fn arguments(function: &Arc<Function>, bytes: Bytes) -> Result<Vec<Val>, M
 
 fn is_json(headers: &HeaderMap) -> bool {
     let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    let Some(said) = headers.get(header::CONTENT_TYPE) else {
-        return headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain);
-    };
+    let Some(said) = headers.get(header::CONTENT_TYPE) else { return false };
     let said = said.to_str().unwrap_or_default().to_ascii_lowercase();
     let mut parts = said.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();

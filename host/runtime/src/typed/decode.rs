@@ -23,6 +23,8 @@ const DEPTH_MAX: usize = 64;
 const SIZE_MAX: usize = 20_000;
 /// Functions of one component.
 const FUNCTIONS_MAX: usize = 1_000;
+/// Bytes of the schemas of all functions of a component, about.
+const SCHEMA_BYTES_MAX: usize = 8 << 20;
 
 /// Interfaces whose functions other parts of the host call.
 const KNOWN: [&str; 4] = ["tessera:handler/", "tessera:guard/", "wasi:http/", "wasi:cli/"];
@@ -99,6 +101,8 @@ struct Decoder<'d> {
     /// Paths of the exported interfaces.
     paths: HashMap<InterfaceId, String>,
     known: HashMap<TypeId, Result<Arc<Type>, String>>,
+    /// Bytes that more schemas may have, about.
+    schema_bytes: usize,
 }
 
 impl<'d> Decoder<'d> {
@@ -111,7 +115,7 @@ impl<'d> Decoder<'d> {
         let plain: Vec<(InterfaceId, String, String)> = ids.map(|(id, (plain, long))| (id, plain, long)).collect();
         let is_alone = |name: &str| plain.iter().filter(|(_, other, _)| other == name).count() == 1;
         let paths = plain.iter().map(|(id, name, long)| (*id, if is_alone(name) { name.clone() } else { long.clone() }));
-        Decoder { resolve, docs, world, paths: paths.collect(), known: HashMap::new() }
+        Decoder { resolve, docs, world, paths: paths.collect(), known: HashMap::new(), schema_bytes: SCHEMA_BYTES_MAX }
     }
 
     fn functions(mut self, code: &Component) -> Result<Functions, Unreadable> {
@@ -156,7 +160,8 @@ impl<'d> Decoder<'d> {
 
     fn function(&mut self, at: &Place<'_>, function: &wit_parser::Function, path: String) -> Result<Function, Obstacle> {
         let (parameters, outcome) = self.signature(function)?;
-        let (input_schema, output_schema) = schemas(&parameters, &outcome);
+        let (input_schema, output_schema) = schemas(&parameters, &outcome, &mut self.schema_bytes)
+            .ok_or_else(|| format!("its types, with those before it, take more than {SCHEMA_BYTES_MAX} bytes to describe"))?;
         let docs = function.docs.contents.clone().or_else(|| match at.interface {
             Some(id) => self.docs.interface(self.interface_name(id)?)?.function(&function.name),
             None => self.docs.function(&function.name),
@@ -321,22 +326,23 @@ fn plain_name(resolve: &Resolve, key: &WorldKey, id: InterfaceId) -> (String, St
     (plain, long)
 }
 
-fn schemas(parameters: &Named<Field>, outcome: &Outcome) -> (serde_json::Value, serde_json::Value) {
-    let whole = |make: &dyn Fn(&mut Schemas) -> serde_json::Value| {
-        let mut schemas = Schemas::at("#/$defs/", "");
+fn schemas(parameters: &Named<Field>, outcome: &Outcome, left: &mut usize) -> Option<(serde_json::Value, serde_json::Value)> {
+    let mut whole = |make: &dyn Fn(&mut Schemas) -> serde_json::Value| {
+        let mut schemas = Schemas::at("#/$defs/", "").within(*left);
         let mut schema = make(&mut schemas);
+        *left = schemas.left();
         let kept = schemas.kept();
         if !kept.is_empty() {
             schema["$defs"] = kept.into_iter().collect();
         }
-        schema
+        (*left > 0).then_some(schema)
     };
     let output = whole(&|schemas| match &outcome.success {
         Success::Nothing => serde_json::json!({"type": "null"}),
         Success::Value(ty) => schemas.of(ty, Way::Out),
         Success::Stream(streamed) => schemas.of(&streamed.ty, Way::Out),
-    });
-    (whole(&|schemas| schemas.of_arguments(parameters)), output)
+    })?;
+    Some((whole(&|schemas| schemas.of_arguments(parameters))?, output))
 }
 
 impl Decoder<'_> {

@@ -10,6 +10,8 @@ use serde::Deserialize;
 const SECTION: &[u8] = b"package-docs";
 /// Packages that are read at most.
 const PACKAGES_MAX: usize = 256;
+/// Length of what is said of one thing, in bytes.
+const TEXT_BYTES_MAX: usize = 8 << 10;
 /// Bytes before the first section.
 const HEADER_BYTES: usize = 8;
 
@@ -90,7 +92,7 @@ impl Docs {
     /// What is said of a function that stands in no interface.
     pub(super) fn function(&self, name: &str) -> Option<String> {
         let item = self.worlds().find_map(|world| world.func_exports.get(name).or_else(|| world.funcs.get(name)));
-        item?.docs.clone()
+        item?.docs.as_deref().map(cut)
     }
 
     fn worlds(&self) -> impl Iterator<Item = &World> {
@@ -101,18 +103,23 @@ impl Docs {
 impl Interface {
     /// What is said of a function.
     pub(super) fn function(&self, name: &str) -> Option<String> {
-        self.funcs.get(name)?.docs.clone()
+        self.funcs.get(name)?.docs.as_deref().map(cut)
     }
 
     /// What is said of a type.
     pub(super) fn ty(&self, name: &str) -> Option<String> {
-        self.types.get(name)?.docs.clone()
+        self.types.get(name)?.docs.as_deref().map(cut)
     }
 
     /// What is said of a field, case or flag of a type.
     pub(super) fn item(&self, ty: &str, name: &str) -> Option<String> {
-        self.types.get(ty)?.items.get(name).cloned()
+        self.types.get(ty)?.items.get(name).map(|text| cut(text))
     }
+}
+
+/// So much of a text as is told.
+pub(super) fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].into()
 }
 
 /// One section of a component.

@@ -79,6 +79,7 @@ impl Events {
                     data(&mut text, &write::text(&streamed.ty, item));
                 }
             }
+            (Piece::List(bytes), _) => data(&mut text, format!("\"{}\"", BASE64_STANDARD.encode(bytes)).as_bytes()),
             (Piece::Bytes(bytes), _) => data(&mut text, format!("\"{}\"", BASE64_STANDARD.encode(bytes)).as_bytes()),
             _ => {} // only streams have items
         }

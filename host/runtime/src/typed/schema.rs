@@ -9,6 +9,9 @@ use super::types::{Case, FLOAT32_MAX, Field, Kind, Label, Labelled, Named, Type}
 /// Base64 with its padding.
 const BASE64_PATTERN: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
 
+/// Bytes of a part of a schema beside its names and texts, about.
+const PART_BYTES: usize = 128;
+
 /// Which way a value goes: floats that are no numbers are answered and not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -26,12 +29,24 @@ pub(crate) struct Schemas {
     prefix: String,
     /// The kept, by key.
     kept: BTreeMap<String, Value>,
+    /// Bytes that more schemas may have, about.
+    left: usize,
 }
 
 impl Schemas {
     /// Schemas that are referred to at a place, under keys with a prefix.
     pub(crate) fn at(place: &str, prefix: &str) -> Schemas {
-        Schemas { place: place.into(), prefix: prefix.into(), kept: BTreeMap::new() }
+        Schemas { place: place.into(), prefix: prefix.into(), kept: BTreeMap::new(), left: usize::MAX }
+    }
+
+    /// The same of so many bytes at most, about.
+    pub(crate) fn within(self, bytes_max: usize) -> Schemas {
+        Schemas { left: bytes_max, ..self }
+    }
+
+    /// Bytes that more schemas may have, about; none where something is left out.
+    pub(crate) fn left(&self) -> usize {
+        self.left
     }
 
     /// What is kept.
@@ -57,7 +72,23 @@ impl Schemas {
         self.object(parameters, Way::In)
     }
 
+    /// Counts what a type's own part of a schema takes, about; false where that is too much.
+    fn has_room(&mut self, ty: &Type) -> bool {
+        let said = |label: &Label| label.json.len() + label.docs.as_ref().map_or(0, String::len) + PART_BYTES;
+        let labels: usize = match &ty.kind {
+            Kind::Record(fields) => fields.iter().map(Labelled::label).map(said).sum(),
+            Kind::Variant(cases) | Kind::Result(cases) => cases.iter().map(Labelled::label).map(said).sum(),
+            Kind::Enum(labels) | Kind::Flags(labels) => labels.iter().map(Labelled::label).map(said).sum(),
+            _ => 0,
+        };
+        self.left = self.left.saturating_sub(labels + ty.docs.as_ref().map_or(0, |docs| docs.len()) + PART_BYTES);
+        self.left > 0
+    }
+
     fn whole(&mut self, ty: &Type, way: Way) -> Value {
+        if !self.has_room(ty) {
+            return Value::Bool(true);
+        }
         let mut schema = self.structure(ty, way);
         let labels = match &ty.kind {
             Kind::Enum(labels) | Kind::Flags(labels) => words(labels),

@@ -18,7 +18,7 @@ use crate::bindings::tessera::generate::types as generate;
 use crate::bindings::tessera::inference::types as inference;
 use crate::sandbox::Ctx;
 
-/// Pieces of a stream that wait for their reader; then the guest waits.
+/// Pieces of a stream that wait for their reader; then the guest waits. Of items that may be long only one waits.
 const PIECES_WAITING_MAX: usize = 8;
 /// Items in one piece.
 const ITEMS_MAX: usize = 64;
@@ -102,6 +102,8 @@ impl Element {
 pub(crate) enum Piece {
     /// Bytes of a `stream<u8>`.
     Bytes(Bytes),
+    /// One item of a `stream<list<u8>>`, which as a value would be thirty times as long.
+    List(Vec<u8>),
     /// Items of any other.
     Items(Vec<Val>),
 }
@@ -151,7 +153,8 @@ pub(crate) fn take(
     stream: StreamAny,
     end: Option<(FutureAny, Option<Element>, Option<Element>)>,
 ) -> Result<(Items, Feed)> {
-    let (sender, pieces) = mpsc::channel(PIECES_WAITING_MAX);
+    let is_long = matches!(element, Element::String | Element::Bytes | Element::Event);
+    let (sender, pieces) = mpsc::channel(if is_long { 1 } else { PIECES_WAITING_MAX });
     let (closing, closed) = oneshot::channel();
     let (ended, told) = oneshot::channel();
     pipe(store, element, stream, Sink { pieces: PollSender::new(sender), _closing: closing })?;
@@ -190,7 +193,7 @@ fn pipe(store: &mut Access<'_, Ctx>, element: Element, stream: StreamAny, sink: 
         Element::F64 => items::<f64>(store, stream, sink),
         Element::Char => items::<char>(store, stream, sink),
         Element::String => items::<String>(store, stream, sink),
-        Element::Bytes => items::<Vec<u8>>(store, stream, sink),
+        Element::Bytes => stream.try_into_stream_reader::<Vec<u8>>()?.pipe(store, ListsOf(sink)),
         Element::Event => items::<generate::Event>(store, stream, sink),
         Element::Outcome => items::<generate::Outcome>(store, stream, sink),
         Element::Error => items::<inference::Error>(store, stream, sink),
@@ -250,12 +253,6 @@ items!(f32 => Float32, f64 => Float64, char => Char, String => String);
 impl Item for () {
     fn value(self) -> Option<Val> {
         None
-    }
-}
-
-impl Item for Vec<u8> {
-    fn value(self) -> Option<Val> {
-        Some(bytes(self))
     }
 }
 
@@ -340,6 +337,33 @@ impl<T: Item> StreamConsumer<Ctx> for ItemsOf<T> {
                 source.read(&mut store, &mut items)?;
                 let items: Vec<Val> = items.into_iter().filter_map(T::value).collect();
                 let is_sent = items.is_empty() || self.sink.pieces.send_item(Piece::Items(items)).is_ok();
+                Poll::Ready(Ok(if is_sent { StreamResult::Completed } else { StreamResult::Dropped }))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Reads lists of bytes, one at a time.
+struct ListsOf(Sink);
+
+impl StreamConsumer<Ctx> for ListsOf {
+    type Item = Vec<u8>;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'_, Ctx>,
+        mut source: Source<'_, Vec<u8>>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        match self.0.pieces.poll_reserve(cx) {
+            Poll::Ready(Ok(())) => {
+                let mut list = None;
+                source.read(&mut store, &mut list)?;
+                let is_sent = list.is_none_or(|list| self.0.pieces.send_item(Piece::List(list)).is_ok());
                 Poll::Ready(Ok(if is_sent { StreamResult::Completed } else { StreamResult::Dropped }))
             }
             Poll::Ready(Err(_)) => Poll::Ready(Ok(StreamResult::Dropped)),

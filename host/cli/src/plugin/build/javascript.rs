@@ -32,6 +32,8 @@ struct Package {
     scripts: Map<String, Value>,
     #[serde(default)]
     dependencies: Map<String, Value>,
+    #[serde(default, rename = "devDependencies")]
+    tools: Map<String, Value>,
 }
 
 /// Builds the component from `main` of `package.json`, after the script `build` if there is one.
@@ -46,7 +48,9 @@ pub(super) fn build(plugin: &Plugin, world: &World) -> anyhow::Result<Vec<u8>> {
     let mut componentize = toolchain::componentize_qjs()?;
     let npm = |arguments: &[&str]| toolchain::run(Command::new("npm").args(arguments).current_dir(&plugin.folder));
     let modules = plugin.folder.join("node_modules");
-    if !package.dependencies.keys().all(|name| modules.join(name).is_dir()) {
+    // What the script `build` runs is there for it.
+    let tools = package.tools.keys().filter(|_| package.scripts.contains_key("build"));
+    if !package.dependencies.keys().chain(tools).all(|name| modules.join(name).is_dir()) {
         npm(&["install", "--no-audit", "--no-fund"])?;
     }
     unpack(JAVASCRIPT, &modules.join("tessera-sdk"))?;

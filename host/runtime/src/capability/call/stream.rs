@@ -162,6 +162,10 @@ impl<T: Given> StreamProducer<Ctx> for ItemsFrom<T> {
                 destination.set_buffer(items.ok_or_else(misfit)?.into());
                 Poll::Ready(Ok(StreamResult::Completed))
             }
+            Poll::Ready(Some(Piece::List(bytes))) => {
+                destination.set_buffer(vec![T::of_list(bytes).ok_or_else(misfit)?].into());
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
             Poll::Ready(Some(Piece::Bytes(_))) => Poll::Ready(Err(misfit())),
             Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
@@ -192,7 +196,7 @@ impl StreamProducer<Ctx> for BytesFrom {
                 destination.set_buffer(bytes);
                 Poll::Ready(Ok(StreamResult::Completed))
             }
-            Poll::Ready(Some(Piece::Items(_))) => Poll::Ready(Err(misfit())),
+            Poll::Ready(Some(Piece::Items(_) | Piece::List(_))) => Poll::Ready(Err(misfit())),
             Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => Poll::Pending,
@@ -204,6 +208,11 @@ impl StreamProducer<Ctx> for BytesFrom {
 trait Given: ComponentType + Lower + Lift + Send + Sync + Unpin + 'static {
     /// From a value of any type; none where it is of another.
     fn of(value: Option<Val>) -> Option<Self>;
+
+    /// From bytes; none where it is something else.
+    fn of_list(_bytes: Vec<u8>) -> Option<Self> {
+        None
+    }
 }
 
 /// An error that can say why a component failed.
@@ -231,6 +240,10 @@ impl Given for () {
 }
 
 impl Given for Vec<u8> {
+    fn of_list(bytes: Vec<u8>) -> Option<Self> {
+        Some(bytes)
+    }
+
     fn of(value: Option<Val>) -> Option<Self> {
         list(value?, u8::of)
     }
