@@ -79,8 +79,8 @@ fn wait_forever(server: &TestServer, component: &str) -> Wire {
 /// Sends a call on a connection of its own; what comes back is read as it comes.
 fn begin(server: &TestServer, function: &str, arguments: &Value) -> Wire {
     let body = arguments.to_string();
-    let headers = ["content-type: application/json", &format!("content-length: {}", body.len())];
-    let mut wire = Wire::request(server.address, &format!("POST /c/{function}"), &headers);
+    let (line, length) = (format!("POST /c/{function}"), format!("content-length: {}", body.len()));
+    let mut wire = Wire::request(server.address, &line, &["content-type: application/json", &length]);
     wire.send(body.as_bytes());
     wire
 }
