@@ -73,11 +73,15 @@ fn occupy(server: &TestServer, component: &str) -> Wire {
 
 /// Begins a call of `stock/end` that never ends, and is left by dropping it.
 fn wait_forever(server: &TestServer, component: &str) -> Wire {
-    let body = br#"{"how":"forever"}"#;
-    let length = format!("content-length: {}", body.len());
-    let line = format!("POST /c/{component}/stock/end");
+    begin(server, &format!("{component}/stock/end"), &json!({"how": "forever"}))
+}
+
+/// Sends a call on a connection of its own; what comes back is read as it comes.
+fn begin(server: &TestServer, function: &str, arguments: &Value) -> Wire {
+    let body = arguments.to_string();
+    let (line, length) = (format!("POST /c/{function}"), format!("content-length: {}", body.len()));
     let mut wire = Wire::request(server.address, &line, &["content-type: application/json", &length]);
-    wire.send(body);
+    wire.send(body.as_bytes());
     wire
 }
 

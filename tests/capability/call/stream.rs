@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{NARROW, PATIENT, call, error, pair, start, until_free};
+use super::{NARROW, PATIENT, begin, call, error, pair, start, until_free};
 
 #[test]
 fn a_stream_comes_whole_with_what_its_end_says() {
@@ -52,19 +52,15 @@ fn a_stream_is_passed_on_to_the_client() {
     let whole = events("well");
     let numbers = (0..150).map(|number| format!("data: {number}\n\n")).collect::<String>();
     assert_eq!(whole.text(), format!("{numbers}event: done\ndata: 150\n\n"));
-    let failed = events("trap");
-    assert!(failed.is_broken && failed.text().contains("the component failed"), "{}", failed.text());
+    let broken = begin(&server, "caller/stock/count", &json!({"to": 150, "how": "trap"})).read_to_end();
+    assert!(!broken.contains("event: done") && !broken.ends_with("\r\n0\r\n\r\n"), "{broken}");
 }
 
 #[test]
 fn a_client_that_leaves_a_stream_stops_both() {
     let server = start(pair().policy("callee", NARROW).policy("caller", PATIENT));
     until_free(&server);
-    let body = format!("{{\"to\":{},\"how\":\"\"}}", u32::MAX);
-    let length = format!("content-length: {}", body.len());
-    let headers = ["content-type: application/json", &length];
-    let mut client = tests::Wire::request(server.address, "POST /c/caller/stock/count", &headers);
-    client.send(body.as_bytes());
+    let mut client = begin(&server, "caller/stock/count", &json!({"to": u32::MAX, "how": ""}));
     client.read_until("data: 99\n");
     drop(client);
     until_free(&server);

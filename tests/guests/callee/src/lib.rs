@@ -20,7 +20,12 @@ impl Guest for Stock {
         match how.as_str() {
             "error" => Err(Problem::Wrong("as was asked".into())),
             "trap" => std::process::abort(),
-            "forever" => std::future::pending().await,
+            "forever" => {
+                // Something to wait for: who waits for nothing at all is stopped at once.
+                let (_writer, mut reader) = wit_stream::new::<u8>();
+                reader.next().await;
+                std::process::abort()
+            }
             _ => Ok(7),
         }
     }
