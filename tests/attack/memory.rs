@@ -171,7 +171,7 @@ mod code {
         let types = section(1, &list(1, &[0x60, 0, 0]));
         let code = with_module(&[types, section(3, &list(3, &[0])), section(10, &list(3, &[2, 0, 0x0b]))]);
         let failure = assert_is_left_out(&code);
-        assert!(failure.contains("serves no HTTP"), "{failure}");
+        assert!(failure.contains("serves nothing"), "{failure}");
     }
 
     #[test]

@@ -155,3 +155,21 @@ fn a_web_page_of_another_origin_changes_nothing() {
         assert_eq!(version(&server).is_none(), status == 200);
     }
 }
+
+#[test]
+fn a_name_that_was_disabled_and_removed_is_free_again() {
+    let (server, _) = start();
+    ask(&server, "POST", "/versioned/disable", b"");
+    assert_eq!(ask(&server, "DELETE", "/versioned", b"").json()["state"], "removed");
+    assert_eq!(ask(&server, "PUT", "/versioned", &package(1)).status, 201);
+    assert_eq!(version(&server), Some(1));
+}
+
+#[test]
+fn code_alone_does_not_come_beside_somebodys_work() {
+    let (server, folder) = start();
+    std::fs::write(folder.join("lib.rs"), "// mine").expect("writes");
+    assert_eq!(ask(&server, "PUT", "/versioned", &code(1)).status, 409);
+    assert!(!folder.with_file_name("versioned.wasm").exists());
+    assert_eq!((version(&server), versions(&server).len()), (Some(0), 1), "and nothing was written down");
+}

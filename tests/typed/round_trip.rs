@@ -55,6 +55,7 @@ fn what_may_be_written_in_two_ways_is_read_in_both() {
         ("u64", json!("18446744073709551615"), json!(u64::MAX)),
         ("s64", json!("-9223372036854775808"), json!(i64::MIN)),
         ("u32", json!(3.0), json!(3)),
+        ("u64", json!(2_251_799_813_685_247.0), json!(2_251_799_813_685_247_u64)),
         ("f32", json!(3), json!(3.0)),
         ("paint", json!("deep-blue"), json!("deep_blue")),
         ("rights", json!(["run", "may-read"]), json!(["may_read", "run"])),

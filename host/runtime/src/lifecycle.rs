@@ -416,8 +416,9 @@ impl Drop for Loading<'_> {
 impl Turn {
     /// Whether files are not what is served, or was refused under the policies that hold.
     fn is_news(&self, registry: &Registry, source: &Source) -> bool {
-        if let Some(refusal) = registry.refusal(&source.name).filter(|refusal| refusal.stamps == source.stamps) {
-            return refusal.policies != self.generation && refusal.error.may_be_mended_by_policy();
+        if let Some(refusal) = registry.refusal(&source.name) {
+            let may_be_mended = refusal.policies != self.generation && refusal.error.may_be_mended_by_policy();
+            return refusal.stamps != source.stamps || may_be_mended;
         }
         registry.component(&source.name).is_none_or(|component| component.stamps() != source.stamps)
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub(crate) use chain::Chain;
 pub(crate) use failure::Failure;
 pub(crate) use import::Imports;
-use policy::{Callee, Permit, Resource};
+use policy::{Books, Callee, Permit, Resource};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Linker, Val};
 use wasmtime::{AsContextMut, StoreContextMut};

@@ -126,6 +126,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
         self.reader.take(1)?;
         match &self.ty.kind {
             Kind::Option(_) => json.deserialize_option(self),
+            Kind::Integer(integer) => self.integer(*integer, <&RawValue>::deserialize(json)?.get()),
             Kind::Float32 | Kind::Float64 => self.float(<&RawValue>::deserialize(json)?.get()),
             _ => json.deserialize_any(self),
         }
@@ -146,22 +147,16 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
         }
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Val, E> {
-        self.number(value.into())
+    fn visit_i64<E: Error>(self, _value: i64) -> Result<Val, E> {
+        Err(self.reader.expected(self.ty, "a number"))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Val, E> {
-        self.number(value.into())
+    fn visit_u64<E: Error>(self, _value: u64) -> Result<Val, E> {
+        Err(self.reader.expected(self.ty, "a number"))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Val, E> {
-        match self.ty.kind {
-            #[expect(clippy::cast_possible_truncation, reason = "it is whole and exact")]
-            Kind::Integer(integer) if value.fract() == 0.0 && value.abs() <= EXACT_MAX => {
-                integer_of(integer, value as i128).ok_or_else(|| self.reader.expected(self.ty, &value.to_string()))
-            }
-            _ => Err(self.reader.expected(self.ty, &value.to_string())),
-        }
+    fn visit_f64<E: Error>(self, _value: f64) -> Result<Val, E> {
+        Err(self.reader.expected(self.ty, "a number"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Val, E> {
@@ -192,11 +187,6 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 }
                 None => Err(reader.expected(ty, &format!("`{}`", told(text)))),
             },
-            Kind::Integer(integer @ (Integer::U64 | Integer::S64)) => {
-                let number = text.parse::<i128>().ok().filter(|_| text.len() <= 20 && !text.starts_with('+'));
-                let value = number.and_then(|number| integer_of(*integer, number));
-                value.ok_or_else(|| reader.expected(ty, "another string"))
-            }
             _ => Err(reader.expected(ty, "a string")),
         }
     }
@@ -256,12 +246,18 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 }
 
 impl Value<'_, '_> {
-    fn number<E: Error>(self, value: i128) -> Result<Val, E> {
-        let number = match self.ty.kind {
-            Kind::Integer(integer) => integer_of(integer, value),
-            _ => None,
+    /// A whole number from its text, which may have a fraction of nothing; of the widest ones also from a string.
+    fn integer<E: Error>(self, integer: Integer, text: &str) -> Result<Val, E> {
+        let is_wide = matches!(integer, Integer::U64 | Integer::S64);
+        let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.starts_with('+'));
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and exact")]
+        let whole = |value: &f64| (value.fract() == 0.0 && value.abs() <= EXACT_MAX).then_some(*value as i128);
+        let number = match quoted {
+            Some(digits) => digits.parse::<i128>().ok().filter(|_| is_wide),
+            None => text.parse::<i128>().ok().or_else(|| text.parse().ok().as_ref().and_then(whole)),
         };
-        number.ok_or_else(|| self.reader.expected(self.ty, &value.to_string()))
+        let value = number.and_then(|number| integer_of(integer, number));
+        value.ok_or_else(|| self.reader.expected(self.ty, &found(text)))
     }
 
     /// A float from its text: the parser's own is not always the nearest one.
@@ -273,15 +269,7 @@ impl Value<'_, '_> {
             Kind::Float32 => exact.filter(|value| value.abs() <= FLOAT32_MAX).and_then(|_| text.parse().ok()).map(Val::Float32),
             _ => exact.map(Val::Float64),
         };
-        value.ok_or_else(|| {
-            let found = match text.as_bytes().first() {
-                Some(b'"') => "a string".into(),
-                Some(b'[') => "a list".into(),
-                Some(b'{') => "an object".into(),
-                _ => told(text),
-            };
-            self.reader.expected(self.ty, &found)
-        })
+        value.ok_or_else(|| self.reader.expected(self.ty, &found(text)))
     }
 
     fn list<'de, A: SeqAccess<'de>>(self, ty: &Type, mut items: A) -> Result<Val, A::Error> {
@@ -333,6 +321,16 @@ impl Value<'_, '_> {
         reader.path.pop();
         let set = labels.iter().zip(is_set).filter(|(_, is_set)| *is_set);
         Ok(Val::Flags(set.map(|(label, _)| label.wit.clone()).collect()))
+    }
+}
+
+/// What a text of JSON is, where no text of a client is repeated.
+fn found(text: &str) -> String {
+    match text.as_bytes().first() {
+        Some(b'"') => "a string".into(),
+        Some(b'[') => "a list".into(),
+        Some(b'{') => "an object".into(),
+        _ => told(text),
     }
 }
 
