@@ -338,11 +338,11 @@ impl Lifecycle {
         source::remove(&shared.config.components, name).map_err(ChangeError::Folder)?;
         self.publish(shared, &mut turn, registry.without(&[name]));
         // What comes under that name later is another one.
-        if let (true, Ok(parsed)) = (self.disabled_now().contains(name), name.parse()) {
-            shared.sandbox.record.disable(&parsed, false)?;
-            self.disabled_now().remove(name);
+        let is_disabled = self.disabled_now().remove(name);
+        match name.parse() {
+            Ok(name) if is_disabled => Ok(shared.sandbox.record.disable(&name, false)?),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Turns a component off, or on again. It blocks.
