@@ -26,11 +26,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         return Ok(writeln!(out, "{report:#}")?);
     }
-    let rows = match &args.name {
-        Some(_) => versions(&report),
-        None => components(&report),
-    };
-    Ok(table(&mut out, &rows)?)
+    match &args.name {
+        Some(_) => table(&mut out, &versions(&report))?,
+        None => {
+            table(&mut out, &components(&report))?;
+            for refusal in refusals(&report) {
+                writeln!(out, "\n{refusal}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn text(value: &Value) -> String {
@@ -40,15 +45,23 @@ fn text(value: &Value) -> String {
 fn components(report: &Value) -> Vec<Vec<String>> {
     let titles = ["component", "version", "state", "since", "routes"].map(String::from).to_vec();
     let row = |component: &Value| {
-        let why = component.get("refused").or(component.get("replacement_refused"));
-        let state = match why.and_then(Value::as_str).and_then(|reason| reason.lines().next()) {
-            Some(reason) => format!("{} (refused: {reason})", text(&component["state"])),
+        let state = match component.get("replacement_refused") {
+            Some(_) => "serving; its replacement is refused".into(),
             None => text(&component["state"]),
         };
         let routes: Vec<&str> = component["routes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         vec![text(&component["name"]), text(&component["version"]), state, time(&component["since"]), routes.join(", ")]
     };
     std::iter::once(titles).chain(report["components"].as_array().into_iter().flatten().map(row)).collect()
+}
+
+/// Why what is refused is, in full.
+fn refusals(report: &Value) -> Vec<String> {
+    let reason = |component: &Value| {
+        let why = component.get("refused").or(component.get("replacement_refused"))?.as_str()?;
+        Some(format!("`{}` is refused: {}", text(&component["name"]), why.trim_end()))
+    };
+    report["components"].as_array().into_iter().flatten().filter_map(reason).collect()
 }
 
 fn versions(report: &Value) -> Vec<Vec<String>> {
@@ -77,7 +90,8 @@ mod tests {
             {"name": "b", "state": "disabled"},
         ]});
         let rows = components(&report);
-        assert_eq!(rows[1], ["a", "0.1.0", "serving (refused: why)", "1970-01-01 00:00:00Z", "* /c/a/*"]);
+        assert_eq!(refusals(&report), ["`a` is refused: why\nmore"]);
+        assert_eq!(rows[1], ["a", "0.1.0", "serving; its replacement is refused", "1970-01-01 00:00:00Z", "* /c/a/*"]);
         assert_eq!(rows[2][..3], ["b", "-", "disabled"]);
     }
 }

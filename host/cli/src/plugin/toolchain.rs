@@ -70,6 +70,7 @@ pub(crate) fn componentize_py() -> anyhow::Result<Command> {
 pub(crate) fn pip(folder: &Path, packages: &[String]) -> anyhow::Result<()> {
     needs("python3", "Python plugins are built by Python 3.11 or later: install it")?;
     let mut pip = Command::new("python3");
+    pip.env("PIP_ROOT_USER_ACTION", "ignore"); // a cache folder is nothing of the system's
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]).arg(folder).args(packages);
     run(&mut pip).with_context(|| format!("pip could not install {}", packages.join(", ")))
 }
