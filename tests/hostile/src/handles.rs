@@ -19,12 +19,13 @@ pub(crate) async fn streams(size: u64) -> Report {
     Report::done(held.len() as u64)
 }
 
-/// Generations that nobody reads.
+/// Generations that nobody reads. They are longer than what waits for a reader, so none ends by itself.
 pub(crate) async fn generations(size: u64) -> Report {
     let mut held = Vec::new();
+    let prompt = "word ".repeat(500);
     for _ in 0..size {
         let options = Options { sampling: Sampling::greedy(), ..Options::default() };
-        match generate::generate("one two three four five six seven eight", options).await {
+        match generate::generate(prompt.as_str(), options).await {
             Ok(generation) => held.push(generation),
             Err(error) => return Report::stopped(held.len() as u64, crate::code(error.code)),
         }
