@@ -22,7 +22,7 @@ pub(crate) async fn streams(size: u64) -> Report {
 /// Generations that nobody reads. They are longer than what waits for a reader, so none ends by itself.
 pub(crate) async fn generations(size: u64) -> Report {
     let mut held = Vec::new();
-    let prompt = "word ".repeat(500);
+    let prompt = "word ".repeat(24);
     for _ in 0..size {
         let options = Options { sampling: Sampling::greedy(), ..Options::default() };
         match generate::generate(prompt.as_str(), options).await {
