@@ -42,6 +42,7 @@ fn every_template_in_rust_is_built_and_passes_its_cases() {
         assert!(checked.contains("ok          it loads"), "{checked}");
         assert!(!checked.contains("!  "), "the template wants what it does not use:\n{checked}");
         assert!(succeeds(&folder, &["test"]).contains("cases passed"));
+        succeeds(&folder, &["package"]);
     }
 }
 

@@ -10,6 +10,7 @@ use runtime::{Package, PackageLimits};
 
 use crate::oci::login::Login;
 use crate::oci::{self, Registry};
+use crate::plugin::docs;
 
 /// How a component in binary form begins: the four bytes of all WebAssembly, the version of its format and the layer.
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
@@ -111,7 +112,7 @@ pub(crate) fn world_of(code: &[u8]) -> anyhow::Result<oci_wasm::Component> {
             false => "it is no WebAssembly",
         });
     }
-    oci_wasm::Component::from_raw_component(code).context("it is no component")
+    oci_wasm::Component::from_raw_component(docs::without(code)).context("it is no component")
 }
 
 /// Checks what can be checked of a component before any server sees it.

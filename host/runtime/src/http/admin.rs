@@ -20,7 +20,7 @@ use crate::audit;
 use crate::component::files::Contents;
 use crate::component::{Component, Manifest};
 use crate::lifecycle::{ChangeError, Lifecycle};
-use crate::package::{Package, PackageLimits};
+use crate::package::{Package, PackageError, PackageLimits};
 
 /// Lines of a journal in one answer, where nobody says how many.
 const LINES_USUAL: usize = 100;
@@ -122,13 +122,12 @@ async fn deploy(shared: Arc<Shared>, name: Option<String>, request: Request<Body
     let bytes_max = PackageLimits::of(&shared.config).archive_bytes_max();
     let limited = Limited::new(request.into_body(), usize::try_from(bytes_max).unwrap_or(usize::MAX));
     let Ok(body) = limited.collect().await else { return error::body_too_large(bytes_max) };
-    let body = body.to_bytes();
-    let contents = match Package::is_package(&body) {
-        false => Contents { manifest: None, code: body.into(), signature: None },
-        true => match Package::read(&body, &PackageLimits::of(&shared.config)) {
-            Ok(package) => package.into(),
-            Err(error) => return error::response(StatusCode::BAD_REQUEST, "invalid_package", &error.to_string()),
-        },
+    let limits = PackageLimits::of(&shared.config);
+    let read = tokio::task::spawn_blocking(move || read(&body.to_bytes(), &limits)).await;
+    let contents = match read {
+        Ok(Ok(contents)) => contents,
+        Ok(Err(error)) => return error::response(StatusCode::BAD_REQUEST, "invalid_package", &error.to_string()),
+        Err(error) => return stopped(&error),
     };
     let named = match (&contents.manifest, name) {
         (Some(manifest), name) => name_of(manifest, name.as_deref()),
@@ -146,6 +145,14 @@ async fn deploy(shared: Arc<Shared>, name: Option<String>, request: Request<Body
         Ok(()) if is_new => (StatusCode::CREATED, Json(report(&shared, name.as_str()))).into_response(),
         Ok(()) => Json(report(&shared, name.as_str())).into_response(),
         Err(refused) => refused,
+    }
+}
+
+/// What a body holds: a package, or code alone.
+fn read(body: &[u8], limits: &PackageLimits) -> Result<Contents, PackageError> {
+    match Package::is_package(body) {
+        true => Ok(Package::read(body, limits)?.into()),
+        false => Ok(Contents { manifest: None, code: body.into(), signature: None }),
     }
 }
 
@@ -185,16 +192,22 @@ async fn roll_back(State(shared): App, Path(name): Path<String>, uri: Uri) -> Re
 
 /// What has run of a component, the latest first.
 async fn versions(State(shared): App, Path(name): Path<String>) -> Response<Body> {
-    let runs = match shared.lifecycle.runs(&shared, &name) {
-        Ok(runs) if runs.is_empty() => return failed(&ChangeError::Unknown(name)),
+    let told = tokio::task::spawn_blocking(move || told_versions(&shared, &name)).await;
+    told.unwrap_or_else(|error| stopped(&error))
+}
+
+/// The same, on a thread that may read files.
+fn told_versions(shared: &Shared, name: &str) -> Response<Body> {
+    let runs = match shared.lifecycle.runs(shared, name) {
+        Ok(runs) if runs.is_empty() => return failed(&ChangeError::Unknown(name.into())),
         Ok(runs) => runs,
         Err(error) => return failed(&error),
     };
-    let current = shared.registry.load().component(&name).map(|component| component.identity.id());
+    let current = shared.registry.load().component(name).map(|component| component.identity.id());
     let row = |run: &crate::component::record::Run| {
         json!({
             "id": run.id(), "version": run.version, "digest": run.digest, "signer": run.signer, "since": run.first_unix_s,
-            "is_current": current.as_ref() == Some(&run.id()), "is_kept": shared.lifecycle.is_kept(&name, run),
+            "is_current": current.as_ref() == Some(&run.id()), "is_kept": shared.lifecycle.is_kept(name, run),
         })
     };
     let versions: Vec<Value> = runs.iter().rev().map(row).collect();
@@ -234,10 +247,7 @@ async fn change(
     let made = tokio::task::spawn_blocking(move || make(&shared.lifecycle, &shared, &name)).await;
     match made {
         Ok(made) => made.map_err(|error| failed(&error)),
-        Err(error) => {
-            tracing::error!(%error, "a component could not be changed");
-            Err(error::response(StatusCode::INTERNAL_SERVER_ERROR, "change_failed", "the change could not be made"))
-        }
+        Err(error) => Err(stopped(&error)),
     }
 }
 
@@ -262,6 +272,12 @@ fn done(shared: &Shared, name: &str, changed: Result<(), Response<Body>>) -> Res
             report => Json(report).into_response(),
         },
     }
+}
+
+/// The work for a request stopped half-way: a mistake of the server's own.
+fn stopped(error: &tokio::task::JoinError) -> Response<Body> {
+    tracing::error!(%error, "an operator's request could not be finished");
+    error::response(StatusCode::INTERNAL_SERVER_ERROR, "change_failed", "the request could not be finished")
 }
 
 fn failed(error: &ChangeError) -> Response<Body> {
