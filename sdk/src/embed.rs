@@ -17,7 +17,7 @@
 use crate::bindings::tessera::embed::embed as host;
 use crate::inference;
 
-pub use host::{Embeddings, Input, Options, Prompt, models};
+pub use host::{Embeddings, Input, Options, Prompt, TokenEmbeddings, models};
 
 /// Embeds all inputs, or none: strings as texts, `Vec<u32>` as token ids.
 ///
@@ -32,6 +32,37 @@ where
 {
     let inputs = inputs.into_iter().map(Into::into).collect();
     host::embed(inputs, options).await
+}
+
+/// Embeds each token of all inputs, or none, and the inputs as a whole with them: for late interaction.
+///
+/// # Errors
+/// Those of the host; see [`inference::ErrorCode`]. No inputs at all is `invalid-input`.
+pub async fn embed_tokens<I>(inputs: I, options: Options) -> Result<TokenEmbeddings, inference::Error>
+where
+    I: IntoIterator,
+    I::Item: Into<Input>,
+{
+    let inputs = inputs.into_iter().map(Into::into).collect();
+    host::embed_tokens(inputs, options).await
+}
+
+impl TokenEmbeddings {
+    /// The vectors of each input's tokens, in input order: `tokens × dimensions` numbers each.
+    pub fn token_vectors(&self) -> impl Iterator<Item = &[f32]> {
+        let mut rest = self.values.as_slice();
+        self.tokens.iter().map(move |&tokens| {
+            let numbers = (tokens as usize).saturating_mul(self.dimensions as usize).min(rest.len());
+            let (row, behind) = rest.split_at(numbers);
+            rest = behind;
+            row
+        })
+    }
+
+    /// The vectors of the whole inputs in input order, `dimensions` numbers each.
+    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.pooled.chunks_exact(self.dimensions.max(1) as usize)
+    }
 }
 
 impl Embeddings {

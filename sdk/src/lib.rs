@@ -25,14 +25,16 @@
 //!   [`FromRequest`], what it returns [`IntoResponse`].
 //! - [`Json`] reads and writes JSON; what does not fit is answered 400 with the name of the field.
 //! - [`Error`] is an HTTP status with OpenAI's error body. The errors of the capabilities turn into it with `?`.
-//! - [`embed`], [`rerank`], [`generate`], [`tokenize`], [`http`], [`secret`], [`config`] and [`log`] are the host's
-//!   capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
+//! - [`embed`], [`rerank`], [`classify`], [`generate`], [`tokenize`], [`vector`], [`kv`], [`blob`], [`http`], [`secret`],
+//!   [`config`] and [`log`] are the host's capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
 //! - [`guard`] is for components that look at what goes into others and comes out of them.
 //! - [`sse`] sends events while they happen, as a generated text.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
 //! calls of capabilities need the host.
 
+pub mod blob;
+pub mod classify;
 pub mod config;
 pub mod embed;
 pub mod error;
@@ -42,12 +44,15 @@ pub mod handler;
 pub mod http;
 pub mod inference;
 pub mod json;
+pub mod kv;
 pub mod log;
 pub mod rerank;
 pub mod router;
 pub mod secret;
 pub mod sse;
+pub mod store;
 pub mod tokenize;
+pub mod vector;
 
 #[doc(hidden)]
 pub mod bindings;

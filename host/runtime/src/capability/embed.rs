@@ -6,7 +6,7 @@ use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
 use super::{context, denied, granted_models, usage, within};
-use crate::bindings::tessera::embed::embed::{Embeddings, Host, HostWithStore, Input, Options, Prompt};
+use crate::bindings::tessera::embed::embed::{Embeddings, Host, HostWithStore, Input, Options, Prompt, TokenEmbeddings};
 use crate::bindings::tessera::inference::types::Error;
 use crate::sandbox::Ctx;
 
@@ -21,6 +21,10 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         let done = within(&context.call, context.inference.embed(permit, job(inputs, options))).await?;
         let dimensions = u32::try_from(done.dimensions).unwrap_or(u32::MAX);
         Ok(Embeddings { model: done.model, dimensions, values: done.values, usage: usage(done.usage) })
+    }
+
+    async fn embed_tokens(_: &Accessor<Ctx, Self>, _: Vec<Input>, _: Options) -> Result<TokenEmbeddings, Error> {
+        Err(super::error(super::types::ErrorCode::Unsupported, "token vectors are not there yet".into()))
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {
