@@ -33,6 +33,7 @@
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
 //! calls of capabilities need the host.
 
+mod background;
 pub mod blob;
 pub mod classify;
 pub mod config;
@@ -57,6 +58,7 @@ pub mod vector;
 #[doc(hidden)]
 pub mod bindings;
 
+pub use background::background;
 pub use error::Error;
 pub use handler::{Body, BodyWriter, FromRequest, IntoResponse, Path, Request, Response};
 pub use json::Json;
