@@ -1,0 +1,162 @@
+//! The passages that an answer is made from: found, chosen by what fits the prompt, numbered.
+
+use futures::future::{join, join_all};
+use serde::Serialize;
+use tessera_sdk::inference::Message;
+use tessera_sdk::{Error, inference, tokenize};
+
+use crate::bindings::rag::prompt::prompt;
+use crate::bindings::rag::retriever::retrieve;
+use crate::params::invalid;
+use crate::question::Asked;
+use crate::retrieval;
+use crate::settings::Settings;
+
+/// Tokens of what stands around a passage in the prompt: its number, and the line ends.
+const AROUND_TOKENS: u32 = 8;
+
+/// A passage, as clients see it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Source {
+    /// By which the answer cites it: `[1]`.
+    pub(crate) n: u32,
+    /// Tells it from all other passages of the collection.
+    pub(crate) id: String,
+    /// Id of the document.
+    pub(crate) document: String,
+    /// Its place among the document's passages.
+    index: u32,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u32>,
+    heading: Vec<String>,
+    pub(crate) score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) similarity: Option<f32>,
+    pub(crate) text: String,
+    /// Whether the answer cites it; told at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cited: Option<bool>,
+}
+
+impl Source {
+    /// A passage with the number that it is cited by.
+    pub(crate) fn new(n: u32, passage: retrieve::Passage) -> Self {
+        let retrieve::Passage { document, index, name, title, page, start, end, heading, text, score, similarity, .. } =
+            passage;
+        let id = format!("{document}#{index}");
+        Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, cited: None }
+    }
+
+    /// Where it is from, for the model to read.
+    fn origin(&self) -> String {
+        let mut origin = self.title.clone().unwrap_or_else(|| self.name.clone());
+        for heading in &self.heading {
+            origin.push_str(" > ");
+            origin.push_str(heading);
+        }
+        origin
+    }
+}
+
+/// Finds passages, and chooses the best of them: as many as are wanted and fit. The first fits always.
+pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Vec<Source>, Error> {
+    // At once: neither needs the other.
+    let (found, around) = join(retrieval::retrieve(asked.search.clone()), count_around(asked, model)).await;
+    let (mut found, around) = (found?, around?);
+    found.truncate(asked.passages_max as usize);
+    let sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
+    let counts = join_all(sources.iter().map(|source| count(source, model))).await;
+    let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
+    let fitting = fitting(&counts, settings.prompt_tokens_max.saturating_sub(around));
+    Ok(sources.into_iter().take(fitting).collect())
+}
+
+/// Tokens of the conversation alone.
+async fn count_around(asked: &Asked, model: Option<&str>) -> Result<u32, inference::Error> {
+    let mut conversation = asked.history.clone();
+    conversation.push(Message::user(asked.text.clone()));
+    tokenize::count(conversation, model).await
+}
+
+async fn count(source: &Source, model: Option<&str>) -> Result<u32, inference::Error> {
+    let text = format!("{}\n{}", source.origin(), source.text);
+    Ok(tokenize::count(text, model).await?.saturating_add(AROUND_TOKENS))
+}
+
+/// How many of the first texts fit, one at least.
+fn fitting(counts: &[u32], tokens_max: u32) -> usize {
+    let sums = counts.iter().scan(0_u32, |sum, count| {
+        *sum = sum.saturating_add(*count);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= tokens_max).count().max(1)
+}
+
+/// The conversation for the model.
+///
+/// # Errors
+/// 400 for a template of the request's own that is malformed.
+pub(crate) fn prompt(asked: Asked, sources: &[Source]) -> Result<Vec<Message>, Error> {
+    let has_template = asked.template.is_some();
+    let passage = |source: &Source| prompt::Passage { number: source.n, title: source.origin(), text: source.text.clone() };
+    let message = |message: Message| prompt::Message { role: message.role, content: message.content };
+    let task = prompt::Task {
+        question: asked.text,
+        passages: sources.iter().map(passage).collect(),
+        history: asked.history.into_iter().map(message).collect(),
+        template: asked.template,
+    };
+    let messages = prompt::answer(&task).map_err(|why| match has_template {
+        true => invalid("chat_template", &format!("can't be used: {why}")),
+        false => Error::internal(format!("no prompt could be made: {why}")),
+    })?;
+    Ok(messages.into_iter().map(|message| Message::new(message.role, message.content)).collect())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A source with a number, a score and a text.
+    pub(crate) fn source(n: u32, score: f32, text: &str) -> Source {
+        let (name, text) = (format!("{n}.md"), text.to_owned());
+        let passage = retrieve::Passage {
+            document: name.clone(),
+            index: 0,
+            name,
+            title: None,
+            page: Some(2),
+            start: None,
+            end: None,
+            heading: vec!["Pay".into()],
+            text,
+            score,
+            similarity: Some(score),
+            metadata: "{}".into(),
+        };
+        Source::new(n, passage)
+    }
+
+    #[test]
+    fn as_many_passages_are_taken_as_fit_and_one_at_least() {
+        assert_eq!(fitting(&[100, 200, 300], 300), 2);
+        assert_eq!(fitting(&[100, 200, 300], 1000), 3);
+        assert_eq!(fitting(&[100, 200, 300], 0), 1);
+        assert_eq!(fitting(&[u32::MAX, 1], u32::MAX - 1), 1);
+    }
+
+    #[test]
+    fn a_source_says_where_it_is_from() {
+        let source = source(1, 0.5, "x");
+        assert_eq!((source.origin().as_str(), source.id.as_str()), ("1.md > Pay", "1.md#0"));
+        let json = serde_json::to_value(&source).expect("JSON");
+        assert_eq!((&json["page"], json.get("title"), json.get("cited")), (&2.into(), None, None));
+    }
+}
