@@ -107,13 +107,13 @@ struct Delta<'a> {
 
 impl Answer {
     /// An answer from these sources.
-    pub(crate) fn new(sources: &[Source], settings: &Settings) -> Self {
+    pub(crate) fn new(sources: Vec<Source>, settings: &Settings) -> Self {
         // The standard library's seeds of hash maps come from the host's source of randomness.
         let random = || RandomState::new().build_hasher().finish();
         Self {
             id: format!("chatcmpl-{:016x}{:016x}", random(), random()),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            sources: sources.to_vec(),
+            sources,
             decline: settings.decline.clone(),
             is_opea: settings.is_opea,
         }
@@ -203,7 +203,7 @@ mod tests {
     use crate::passages::tests::source;
 
     fn answer() -> Answer {
-        Answer::new(&[source(1, 0.9, "a"), source(2, 0.8, "b")], &Settings::default())
+        Answer::new(vec![source(1, 0.9, "a"), source(2, 0.8, "b")], &Settings::default())
     }
 
     fn ending() -> Ending {

@@ -43,10 +43,11 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let params: Params = json::parse(&body)?;
     let (stream, options) = (params.stream(), params.into_options(&settings)?);
     let found = passages::find(&asked, &settings, options.model.as_deref()).await?;
-    let answer = Answer::new(&found, &settings);
-    if decline::is_unanswered(&asked.text, &found, &settings) {
+    let is_unanswered = decline::is_unanswered(&found.scores, &settings);
+    let answer = Answer::new(found.sources, &settings);
+    if is_unanswered {
         return Ok(answer.declined(stream));
     }
-    let messages = passages::prompt(asked, &found)?;
+    let messages = passages::prompt(asked, &answer.sources)?;
     generation::answer(messages, options, answer, stream).await
 }

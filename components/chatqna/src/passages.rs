@@ -7,6 +7,7 @@ use tessera_sdk::{Error, inference, tokenize};
 
 use crate::bindings::rag::prompt::prompt;
 use crate::bindings::rag::retriever::retrieve;
+use crate::decline::RIVAL;
 use crate::params::invalid;
 use crate::question::Asked;
 use crate::retrieval;
@@ -54,28 +55,37 @@ impl Source {
         Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, cited: None }
     }
 
-    /// Where it is from, for the model to read.
+    /// Where it is from, for the model to read. Its headings are part of its text.
     fn origin(&self) -> String {
-        let mut origin = self.title.clone().unwrap_or_else(|| self.name.clone());
-        for heading in &self.heading {
-            origin.push_str(" > ");
-            origin.push_str(heading);
+        match self.page {
+            Some(page) => format!("{}, page {page}", self.name),
+            None => self.name.clone(),
         }
-        origin
     }
 }
 
-/// Finds passages, and chooses the best of them: as many as are wanted and fit. The first fits always.
-pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Vec<Source>, Error> {
+/// What was found for a question.
+pub(crate) struct Found {
+    /// The best, numbered: as many as are wanted and fit the prompt. The first fits always.
+    pub(crate) sources: Vec<Source>,
+    /// The scores of all that was found.
+    pub(crate) scores: Vec<f32>,
+}
+
+/// Finds passages and chooses the best of them.
+pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Found, Error> {
+    let enough = u32::try_from(RIVAL).unwrap_or(u32::MAX);
+    let search = retrieve::Question { k: asked.search.k.max(enough), ..asked.search.clone() };
     // At once: neither needs the other.
-    let (found, around) = join(retrieval::retrieve(asked.search.clone()), count_around(asked, model)).await;
+    let (found, around) = join(retrieval::retrieve(search), count_around(asked, model)).await;
     let (mut found, around) = (found?, around?);
-    found.truncate(asked.passages_max as usize);
-    let sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
+    let scores = found.iter().map(|passage| passage.score).collect();
+    found.truncate(asked.passages_max.min(asked.search.k) as usize);
+    let mut sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
     let counts = join_all(sources.iter().map(|source| count(source, model))).await;
     let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
-    let fitting = fitting(&counts, settings.prompt_tokens_max.saturating_sub(around));
-    Ok(sources.into_iter().take(fitting).collect())
+    sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(around)));
+    Ok(Found { sources, scores })
 }
 
 /// Tokens of the conversation alone.
@@ -155,7 +165,7 @@ pub(crate) mod tests {
     #[test]
     fn a_source_says_where_it_is_from() {
         let source = source(1, 0.5, "x");
-        assert_eq!((source.origin().as_str(), source.id.as_str()), ("1.md > Pay", "1.md#0"));
+        assert_eq!((source.origin().as_str(), source.id.as_str()), ("1.md, page 2", "1.md#0"));
         let json = serde_json::to_value(&source).expect("JSON");
         assert_eq!((&json["page"], json.get("title"), json.get("cited")), (&2.into(), None, None));
     }

@@ -116,7 +116,7 @@ impl Question {
             text: text.clone(),
             collection: self.index_name.or_else(|| settings.collection.clone()),
             mode: Mode::Hybrid,
-            k: within("k", self.k.unwrap_or(K))?.max(passages_max),
+            k: within("k", self.k.unwrap_or(K))?,
             candidates: Some(within("fetch_k", self.fetch_k.unwrap_or(FETCH_K))?),
             rerank: true,
             score_min: None,
@@ -224,7 +224,7 @@ mod tests {
         let asked = check(json!({"messages": messages, "index_name": "x", "k": 1, "top_n": 2})).expect("a question");
         let roles: Vec<&str> = asked.history.iter().map(|message| message.role.as_str()).collect();
         assert_eq!((asked.text.as_str(), roles), ("When?", vec!["system", "user", "assistant"]));
-        assert_eq!((asked.search.collection.as_deref(), asked.search.k), (Some("x"), 2));
+        assert_eq!((asked.search.collection.as_deref(), asked.search.k), (Some("x"), 1));
     }
 
     #[test]

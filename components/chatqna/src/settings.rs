@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) answer_tokens_max: u32,
     /// `score_min`: the score of the best passage below which the question counts as not answered by the documents.
     pub(crate) score_min: f32,
+    /// `score_gap_min`: by how much the best passage has to be better than the tenth, where there are as many.
+    pub(crate) score_gap_min: f32,
     /// `decline`: what is said then.
     pub(crate) decline: String,
     /// `compat`: with `opea` answers have the bytes that OPEA's have.
@@ -28,7 +30,8 @@ impl Default for Settings {
             passages_max: 3,
             prompt_tokens_max: 600,
             answer_tokens_max: 256,
-            score_min: 0.35,
+            score_min: 0.47,
+            score_gap_min: 0.17,
             decline: "I don't know: the documents don't answer that.".to_owned(),
             is_opea: false,
         }
@@ -52,15 +55,14 @@ impl Settings {
         for (key, value) in entries {
             let bad = |what: &str| format!("[config] {key} = {value:?}: it has to be {what}");
             let count = || value.parse().ok().filter(|count: &u32| (1..=100_000).contains(count));
+            let score = || value.parse().ok().filter(|score: &f32| (-1.0..=1.0).contains(score));
             match key.as_str() {
                 "collection" => settings.collection = Some(value).filter(|name| !name.is_empty()),
                 "passages_max" => settings.passages_max = count().ok_or_else(|| bad("a number from 1"))?,
                 "prompt_tokens_max" => settings.prompt_tokens_max = count().ok_or_else(|| bad("a number from 1"))?,
                 "answer_tokens_max" => settings.answer_tokens_max = count().ok_or_else(|| bad("a number from 1"))?,
-                "score_min" => {
-                    let score = value.parse().ok().filter(|score: &f32| (-1.0..=1.0).contains(score));
-                    settings.score_min = score.ok_or_else(|| bad("a number from -1 to 1"))?;
-                }
+                "score_min" => settings.score_min = score().ok_or_else(|| bad("a number from -1 to 1"))?,
+                "score_gap_min" => settings.score_gap_min = score().ok_or_else(|| bad("a number from -1 to 1"))?,
                 "decline" => settings.decline = value,
                 "compat" => match value.as_str() {
                     "" => settings.is_opea = false,
@@ -70,7 +72,7 @@ impl Settings {
                 _ => {
                     return Err(format!(
                         "[config] {key}: there is no such setting; there are collection, passages_max, prompt_tokens_max, \
-                         answer_tokens_max, score_min, decline and compat"
+                         answer_tokens_max, score_min, score_gap_min, decline and compat"
                     ));
                 }
             }
