@@ -33,7 +33,8 @@ test: ## Runs all tests, as CI does (about three minutes once built)
 lint: ## Checks formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	cargo clippy --release --locked -p tessera-sdk -p chat -p embeddings -p reranking -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk -p chat -p chathistory -p embeddings -p feedback -p prompt-template -p prompts -p reranking \
+	  -p retriever -- -D warnings
 
 fmt: ## Formats the code
 	cargo fmt --all

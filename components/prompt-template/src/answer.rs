@@ -47,13 +47,23 @@ pub(crate) struct Templates {
     pub(crate) user: String,
     /// What the model shall say when the passages don't have the answer.
     pub(crate) unknown: String,
+    /// A passage: may have `{number}`, `{title}` and `{text}`. None is ours.
+    pub(crate) passage: Option<String>,
+    /// Whether the best passage stands last, next to the question, where small models heed it most.
+    pub(crate) is_best_last: bool,
 }
 
 impl Templates {
     /// Those of the settings, and ours where there are none.
     pub(crate) fn configured() -> Self {
         let set = |key: &str, ours: &str| config::get(key).unwrap_or_else(|| ours.to_owned());
-        Self { system: set("system", SYSTEM), user: set("template", USER), unknown: set("unknown", UNKNOWN) }
+        Self {
+            system: set("system", SYSTEM),
+            user: set("template", USER),
+            unknown: set("unknown", UNKNOWN),
+            passage: config::get("passage"),
+            is_best_last: config::get("best_last").is_some_and(|value| value == "true"),
+        }
     }
 
     /// The conversation: what to do, what was said before, and the question with its passages. With a `template` of the client's
@@ -68,7 +78,7 @@ impl Templates {
         history: Vec<Message>,
         template: Option<&str>,
     ) -> Result<Vec<Message>, String> {
-        let context = context(passages);
+        let context = self.context(passages)?;
         let fill = |template: &str| {
             Template::parse(template)?.fill(|name| match name {
                 "context" => Some(&context),
@@ -85,15 +95,29 @@ impl Templates {
         messages.push(Message { role: "user".to_owned(), content: fill(template.unwrap_or(&self.user))? });
         Ok(messages)
     }
-}
 
-/// The passages with their numbers, as the model reads them.
-fn context(passages: &[Passage]) -> String {
-    let of = |passage: &Passage| match passage.title.trim() {
-        "" => format!("[{}] {}", passage.number, passage.text.trim()),
-        title => format!("[{}] {title}\n{}", passage.number, passage.text.trim()),
-    };
-    passages.iter().map(of).collect::<Vec<_>>().join("\n\n")
+    /// The passages with their numbers, as the model reads them.
+    fn context(&self, passages: &[Passage]) -> Result<String, String> {
+        let mut shown = passages.iter().map(|passage| self.shown(passage)).collect::<Result<Vec<_>, _>>()?;
+        if self.is_best_last {
+            shown.reverse();
+        }
+        Ok(shown.join("\n\n"))
+    }
+
+    fn shown(&self, passage: &Passage) -> Result<String, String> {
+        let (number, title, text) = (passage.number.to_string(), passage.title.trim(), passage.text.trim());
+        let Some(template) = &self.passage else {
+            let head = if title.is_empty() { " ".to_owned() } else { format!(" {title}\n") };
+            return Ok(format!("[{number}]{head}{text}"));
+        };
+        Template::parse(template)?.fill(|name| match name {
+            "number" => Some(&number),
+            "title" => Some(title),
+            "text" => Some(text),
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +125,7 @@ mod tests {
     use super::*;
 
     fn ours() -> Templates {
-        Templates { system: SYSTEM.into(), user: USER.into(), unknown: UNKNOWN.into() }
+        Templates { system: SYSTEM.into(), user: USER.into(), unknown: UNKNOWN.into(), passage: None, is_best_last: false }
     }
 
     fn passages() -> Vec<Passage> {
@@ -143,6 +167,14 @@ mod tests {
     fn a_template_with_another_name_is_refused() {
         let error = ours().conversation("q", &[], Vec::new(), Some("{contxt}")).expect_err("a slip of the pen");
         assert!(error.contains("`{contxt}`"), "{error}");
+    }
+
+    #[test]
+    fn passages_are_shown_as_the_operator_wants_them() {
+        let templates = Templates { passage: Some("{title}: {text} ({number})".into()), is_best_last: true, ..ours() };
+        assert_eq!(templates.context(&passages()).as_deref(), Ok(": {question} (3)\n\nA guide: Water boils at 100 °C. (1)"));
+        let templates = Templates { passage: Some("{txt}".into()), ..ours() };
+        assert!(templates.context(&passages()).expect_err("a slip of the pen").contains("`{txt}`"));
     }
 
     #[test]

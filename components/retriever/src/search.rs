@@ -164,9 +164,11 @@ fn bad(param: &str, what: &str) -> Error {
 
 /// What the store says against a vector that the client gave, as its length, is about the client's `embedding`.
 fn refused(error: store::Error, has_embedding: bool) -> Error {
-    let is_of_vector = has_embedding && error.code == store::ErrorCode::InvalidInput && error.message.contains("vector");
-    let error = Error::from(error);
-    if is_of_vector { error.with_param("embedding") } else { error }
+    let is_of_vector = has_embedding && error.code == store::ErrorCode::InvalidInput && error.message.starts_with("`vector`");
+    if is_of_vector {
+        return Error::bad_request(error.message.replacen("`vector`", "`embedding`", 1)).with_param("embedding");
+    }
+    error.into()
 }
 
 /// Mistakes of a client are the client's to read; what the device did is the operator's.
@@ -263,8 +265,10 @@ pub(crate) mod tests {
     #[test]
     fn what_the_store_says_of_a_vector_is_about_the_embedding_of_the_client() {
         let error = |message: &str| store::Error::new(store::ErrorCode::InvalidInput, message);
-        assert_eq!(refused(error("the vector has 3 numbers"), true).param(), Some("embedding"));
-        assert_eq!(refused(error("the vector has 3 numbers"), false).param(), None);
+        let of_embedding = refused(error("`vector` has 3 numbers, the collection's vectors have 4"), true);
+        assert_eq!((of_embedding.status(), of_embedding.param()), (400, Some("embedding")));
+        assert_eq!(of_embedding.message(), "`embedding` has 3 numbers, the collection's vectors have 4");
+        assert_eq!(refused(error("`vector` is zero"), false).param(), None);
         assert_eq!(refused(error("the name is too long"), true).param(), None);
     }
 }

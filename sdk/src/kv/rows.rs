@@ -6,11 +6,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Entry, Expected, Range};
-use crate::id;
 use crate::store::{Error, ErrorCode};
+use crate::{Response, id};
 
 /// Most bytes of an owner's name.
 pub const OWNER_BYTES_MAX: usize = 256;
+
+/// Most rows of one answer.
+pub const ROWS_MAX: u32 = 1000;
+
+/// Most bytes of one answer, about, where nobody says otherwise: 8 MiB.
+const BYTES_MAX: usize = 8 << 20;
 
 /// How often a change is made again that others forestalled.
 const ATTEMPTS_MAX: u32 = 8;
@@ -66,6 +72,39 @@ pub struct Listed<T> {
     pub rows: Vec<Row<T>>,
     /// Whether there are older ones.
     pub has_more: bool,
+}
+
+impl<'a> Newest<'a> {
+    /// What a client asks for by `limit` and `after`: [`ROWS_MAX`] rows where it names no limit, and 8 MiB of them.
+    ///
+    /// # Errors
+    /// 400 for a limit that is not 1 to [`ROWS_MAX`], and for an `after` that is no id.
+    pub fn asked(limit: Option<u32>, after: Option<&'a str>) -> Result<Self, crate::Error> {
+        let rows_max = limit.unwrap_or(ROWS_MAX);
+        if !(1..=ROWS_MAX).contains(&rows_max) {
+            return Err(crate::Error::bad_request(format!("`limit` must be 1 to {ROWS_MAX}")).with_param("limit"));
+        }
+        if after.is_some_and(|after| !id::is_id(after)) {
+            return Err(crate::Error::from(no_id("after")).with_param("after"));
+        }
+        Ok(Self { rows_max, bytes_max: BYTES_MAX, after })
+    }
+}
+
+impl<T> Listed<T> {
+    /// What to give as `after` for the rows behind these; none if there are none.
+    pub fn next(&self) -> Option<&str> {
+        self.rows.last().filter(|_| self.has_more).map(|row| row.id.as_str())
+    }
+
+    /// Says in the header `x-next-after` of an answer what to give as `after` for the next one, where there are more.
+    #[must_use]
+    pub fn with_next(&self, response: Response) -> Response {
+        match self.next() {
+            Some(id) => response.with_header("x-next-after", id),
+            None => response,
+        }
+    }
 }
 
 impl<T> Rows<T> {
@@ -216,6 +255,24 @@ mod tests {
         for text in ["", "/", "../1:a", &ID[1..]] {
             assert_eq!(rows("ann").key(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_client_asks_for_is_checked() {
+        let asked = Newest::asked(None, None).expect("nothing is asked for");
+        assert_eq!((asked.rows_max, asked.after), (ROWS_MAX, None));
+        assert!(Newest::asked(Some(1), Some(ID)).is_ok());
+        for (limit, after, param) in [(Some(0), None, "limit"), (Some(1001), None, "limit"), (None, Some("x"), "after")] {
+            assert_eq!(Newest::asked(limit, after).expect_err(param).param(), Some(param));
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_behind_the_last_row() {
+        let listed = |has_more| Listed { rows: vec![Row { id: ID.to_owned(), value: 1 }], has_more };
+        assert_eq!((listed(true).next(), listed(false).next()), (Some(ID), None));
+        let header = |has_more| listed(has_more).with_next(Response::empty(204)).header("x-next-after").map(str::to_owned);
+        assert_eq!((header(true).as_deref(), header(false)), (Some(ID), None));
     }
 
     #[test]
