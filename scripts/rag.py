@@ -24,12 +24,12 @@ class Server:
         self.url, self.timeout_s = url.rstrip("/"), timeout_s
         self.headers = {"authorization": f"Bearer {key}"} if key else {}
 
-    def open(self, path, body=None, content_type="application/json"):
+    def open(self, path, body=None, content_type="application/json", accept="*/*"):
         """The response, to be read; a body that is no bytes is sent as JSON.
 
         Raises Refused where the status is not 200, and OSError where there is no answer."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {**self.headers, **({"content-type": content_type} if data is not None else {})}
+        headers = {**self.headers, "accept": accept, **({"content-type": content_type} if data is not None else {})}
         request = urllib.request.Request(self.url + path, data, headers)
         try:
             return urllib.request.urlopen(request, timeout=self.timeout_s)
@@ -43,15 +43,26 @@ class Server:
     def events(self, path, body):
         """The values of `data:` lines as they come, but for `[DONE]`."""
         with self.open(path, body) as response:
-            for line in response:
-                if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
-                    yield json.loads(line[5:])
+            yield from values(response)
 
     def ingest(self, files, **fields):
         """Ingests files, given as (name, bytes), in one request, and gives dataprep's answer."""
         body, content_type = form([("files", name, content) for name, content in files], fields)
         with self.open("/v1/dataprep/ingest", body, content_type) as response:
             return json.load(response)
+
+    def ingesting(self, files, **fields):
+        """The same, and gives events of its progress as they come."""
+        body, content_type = form([("files", name, content) for name, content in files], fields)
+        with self.open("/v1/dataprep/ingest", body, content_type, "text/event-stream") as response:
+            yield from values(response)
+
+
+def values(response):
+    """The values of `data:` lines as they come, but for `[DONE]`."""
+    for line in response:
+        if line.startswith(b"data:") and line[5:].strip() != b"[DONE]":
+            yield json.loads(line[5:])
 
 
 def form(files, fields):
