@@ -20,7 +20,7 @@ def bold(text):
 
 
 def ingest(server):
-    files = [(file.name, file.read_bytes()) for file in sorted(DOCUMENTS.iterdir()) if file.is_file()]
+    files = rag.folder(DOCUMENTS)
     began = time.monotonic()
     for event in server.ingesting(files):
         if "error" in event and "name" not in event:

@@ -55,12 +55,19 @@ impl Source {
         Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, cited: None }
     }
 
-    /// Where it is from, for the model to read. Its headings are part of its text.
-    fn origin(&self) -> String {
-        match self.page {
-            Some(page) => format!("{}, page {page}", self.name),
-            None => self.name.clone(),
-        }
+    /// Its text without the line of headings that it begins with, which are long and may hold numbers of their own.
+    fn body(&self) -> &str {
+        let path: Vec<&str> = self.title.iter().chain(&self.heading).map(String::as_str).collect();
+        let path = path.join(" > ");
+        let body = self.text.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('\n'));
+        body.filter(|_| !path.is_empty()).unwrap_or(&self.text)
+    }
+
+    /// What it is about, for the model to read: the innermost heading without its number, else the title of the document.
+    fn topic(&self) -> &str {
+        let topic = self.heading.last().or(self.title.as_ref()).map_or(self.name.as_str(), String::as_str);
+        let words = topic.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start();
+        if words.is_empty() { topic } else { words }
     }
 }
 
@@ -96,7 +103,7 @@ async fn count_around(asked: &Asked, model: Option<&str>) -> Result<u32, inferen
 }
 
 async fn count(source: &Source, model: Option<&str>) -> Result<u32, inference::Error> {
-    let text = format!("{}\n{}", source.origin(), source.text);
+    let text = format!("{}: {}", source.topic(), source.body());
     Ok(tokenize::count(text, model).await?.saturating_add(AROUND_TOKENS))
 }
 
@@ -163,10 +170,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_source_says_where_it_is_from() {
-        let source = source(1, 0.5, "x");
-        assert_eq!((source.origin().as_str(), source.id.as_str()), ("1.md, page 2", "1.md#0"));
-        let json = serde_json::to_value(&source).expect("JSON");
-        assert_eq!((&json["page"], json.get("title"), json.get("cited")), (&2.into(), None, None));
+    fn the_model_reads_the_innermost_heading_and_the_text_below_it() {
+        let source = |heading: &[&str], text: &str| {
+            let heading = heading.iter().map(|heading| (*heading).to_owned()).collect();
+            Source { title: Some("Guide".into()), heading, ..source(1, 0.5, text) }
+        };
+        let deep = source(&["4 Sensors", "4.3 Rain gauges"], "Guide > 4 Sensors > 4.3 Rain gauges\nOne tip is 0.2 mm.");
+        assert_eq!((deep.topic(), deep.body()), ("Rain gauges", "One tip is 0.2 mm."));
+        let flat = source(&[], "Guide to all\nOne.");
+        assert_eq!((flat.topic(), flat.body()), ("Guide", "Guide to all\nOne."));
+        assert_eq!(source(&["2025"], "x").topic(), "2025");
+    }
+
+    #[test]
+    fn a_source_tells_what_there_is_to_tell() {
+        let json = serde_json::to_value(source(1, 0.5, "x")).expect("JSON");
+        assert_eq!(
+            (&json["id"], &json["page"], json.get("title"), json.get("cited")),
+            (&"1.md#0".into(), &2.into(), None, None)
+        );
     }
 }
