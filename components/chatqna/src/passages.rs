@@ -122,7 +122,8 @@ fn fitting(counts: &[u32], tokens_max: u32) -> usize {
 /// 400 for a template of the request's own that is malformed.
 pub(crate) fn prompt(asked: Asked, sources: &[Source]) -> Result<Vec<Message>, Error> {
     let has_template = asked.template.is_some();
-    let passage = |source: &Source| prompt::Passage { number: source.n, title: source.origin(), text: source.text.clone() };
+    let passage =
+        |source: &Source| prompt::Passage { number: source.n, title: source.topic().into(), text: source.body().into() };
     let message = |message: Message| prompt::Message { role: message.role, content: message.content };
     let task = prompt::Task {
         question: asked.text,
