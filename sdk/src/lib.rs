@@ -28,11 +28,13 @@
 //! - [`embed`], [`rerank`], [`classify`], [`generate`], [`tokenize`], [`vector`], [`kv`], [`blob`], [`http`], [`secret`],
 //!   [`config`] and [`log`] are the host's capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
 //! - [`guard`] is for components that look at what goes into others and comes out of them.
+//! - [`background`] goes on after the answer is sent.
 //! - [`sse`] sends events while they happen, as a generated text.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
 //! calls of capabilities need the host.
 
+mod background;
 pub mod blob;
 pub mod classify;
 pub mod config;
@@ -57,6 +59,7 @@ pub mod vector;
 #[doc(hidden)]
 pub mod bindings;
 
+pub use background::background;
 pub use error::Error;
 pub use handler::{Body, BodyWriter, FromRequest, IntoResponse, Path, Request, Response};
 pub use json::Json;
