@@ -33,7 +33,7 @@ test: ## Runs all tests, as CI does (about three minutes once built)
 lint: ## Checks formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	cargo clippy --release --locked -p tessera-sdk -p chat -p embeddings -p reranking -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk -p chat -p embeddings -p guardrails -p reranking -- -D warnings
 
 fmt: ## Formats the code
 	cargo fmt --all
