@@ -209,6 +209,7 @@ impl TestServer {
             assert!(names.contains(&"all-minilm-l6-v2"), "run `make models` first: {names:?}");
             Setup::new(Arc::new(engine))
                 .bundled("embeddings")
+                .bundled("guardrails")
                 .bundled("reranking")
                 .bundled("chat")
                 .bundled("chathistory")
