@@ -103,8 +103,8 @@ def pdf(parts, path):
 
 
 def flowables(kind, content, width):
-    plain = ParagraphStyle("plain", fontName="Vera", fontSize=9.5, leading=14, spaceAfter=6)
-    cell = ParagraphStyle("cell", plain, fontSize=8.5, leading=11, spaceAfter=0)
+    plain = ParagraphStyle("plain", fontName="Vera", fontSize=10.5, leading=16, spaceAfter=6)
+    cell = ParagraphStyle("cell", plain, fontSize=9.5, leading=13, spaceAfter=0)
     if kind == "text":
         return [Paragraph(escape(content), plain)]
     if kind == "list":
