@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The calls that OPEA's own tests and manuals make of the services behind ChatQnA, against a running server: curl and the openai package
-send each request as it is written there, all to one host and port.
+"""The calls that OPEA's own tests and manuals make of the services behind ChatQnA, against a running server: curl and the
+openai package send each request as it is written there, all to one host and port.
 
 A row passes, differs on purpose (what we do instead is checked, and the reason printed), or fails; exits 1 if any fails.
 DELETES ALL DOCUMENTS of the caller's tenant in the end, as the rows do: not for a server whose documents somebody needs.
@@ -8,6 +8,7 @@ DELETES ALL DOCUMENTS of the caller's tenant in the end, as the rows do: not for
 usage: conformance.py URL [--model NAME] [--key KEY] [--only K20,K21]
 Needs curl, and the openai package (benches/peers/requirements.txt) for the rows that use it.
 """
+
 import argparse
 import json
 import pathlib
@@ -44,7 +45,7 @@ class Reply:
         """A clear error: a status of its own and a sentence."""
         assert 400 <= self.status < 500, f"status {self.status}: {self.text[:200]}"
         body = self.json()
-        assert (body.get("error") or body.get("detail")), f"no message in {self.text[:200]}"
+        assert body.get("error") or body.get("detail"), f"no message in {self.text[:200]}"
         return self
 
     def events(self):
@@ -83,6 +84,7 @@ class Site:
 
     def openai(self):
         import openai
+
         return openai.OpenAI(base_url=self.url + "/v1", api_key=self.key or "none", timeout=600, max_retries=0)
 
     def embedding(self):
@@ -94,13 +96,16 @@ class Site:
 
 def row(name, what):
     """Registers a row of the table; rows run in the order in which they stand here."""
+
     def register(check):
         ROWS.append((name, what, check))
         return check
+
     return register
 
 
 # What every service has.
+
 
 @row("K01", "GET /v1/health_check")
 def health_check(site):
@@ -125,10 +130,13 @@ def metrics(site):
 
 # Embeddings.
 
+
 @row("K05", "embeddings of a text")
 def embeddings(site):
     body = site.post("/v1/embeddings", {"input": "What is Deep Learning?"}).ok().json()
-    assert body["object"] == "list" and all(isinstance(number, float) for number in body["data"][0]["embedding"][:9]), body.keys()
+    assert body["object"] == "list" and all(
+        isinstance(number, float) for number in body["data"][0]["embedding"][:9]
+    ), body.keys()
 
 
 @row("K06", "embeddings of two texts, 100 dimensions")
@@ -152,9 +160,11 @@ def embed(site):
 
 # Documents. Later rows ask about what these ingest.
 
+
 def ingested(kind):
     def check(site):
         assert "Data preparation succeeded" in site.ingest(kind).ok().text
+
     return check
 
 
@@ -165,6 +175,7 @@ def old_format(kind):
             return
         assert f"ingest_dataprep.{kind}" in reply.refused().text, f"the error does not name the file: {reply.text[:200]}"
         raise Differs("the format of before 2007 is refused with a message; save it as .docx or .pptx")
+
     return check
 
 
@@ -181,7 +192,9 @@ def ingest_link(site):
     if reply.status == 200 and more.status == 200:
         return
     for answer in (reply, more):
-        assert 400 <= answer.status < 600 and answer.status != 500 and "ces.tech" in answer.text, f"{answer.status} {answer.text[:200]}"
+        assert (
+            400 <= answer.status < 600 and answer.status != 500 and "ces.tech" in answer.text
+        ), f"{answer.status} {answer.text[:200]}"
     raise Differs("other hosts are reached only where the policy of dataprep names them, and a network is there")
 
 
@@ -210,6 +223,7 @@ def indices(site):
 
 
 # Retrieval.
+
 
 def searched(site, **fields):
     body = site.post("/v1/retrieval", {"text": "test", "embedding": site.embedding(), **fields}).ok().json()
@@ -268,6 +282,7 @@ def rerank(site):
 
 # Generation.
 
+
 @row("K16", "complete a plain string")
 def complete(site):
     body = {"model": site.model, "messages": "What is Deep Learning?", "max_tokens": 17, "stream": False}
@@ -277,13 +292,23 @@ def complete(site):
 
 @row("K17", "chat")
 def chat(site):
-    body = {"model": site.model, "messages": [{"role": "user", "content": "What is Deep Learning?"}], "max_tokens": 17, "stream": False}
+    body = {
+        "model": site.model,
+        "messages": [{"role": "user", "content": "What is Deep Learning?"}],
+        "max_tokens": 17,
+        "stream": False,
+    }
     assert site.post("/v1/chat/completions", body).ok().json()["choices"][0]["message"]["content"]
 
 
 @row("K18", "chat, streamed")
 def chat_streamed(site):
-    body = {"model": site.model, "messages": [{"role": "user", "content": "What is Deep Learning?"}], "max_tokens": 17, "stream": True}
+    body = {
+        "model": site.model,
+        "messages": [{"role": "user", "content": "What is Deep Learning?"}],
+        "max_tokens": 17,
+        "stream": True,
+    }
     assert site.post("/v1/chat/completions", body).ok().events()
 
 
@@ -291,7 +316,11 @@ def chat_streamed(site):
 def chat_by_client(site):
     asked = {"model": site.model, "messages": [{"role": "user", "content": "What is Deep Learning?"}], "max_tokens": 17}
     assert site.openai().chat.completions.create(**asked).choices[0].message.content
-    pieces = [choice.delta.content or "" for event in site.openai().chat.completions.create(**asked, stream=True) for choice in event.choices]
+    pieces = [
+        choice.delta.content or ""
+        for event in site.openai().chat.completions.create(**asked, stream=True)
+        for choice in event.choices
+    ]
     assert "".join(pieces)
 
 
@@ -303,7 +332,9 @@ NIKE = "What is the revenue of Nike in 2023?"
 @row("K20", "chatqna, streamed unless told")
 def chatqna(site):
     events = site.post("/v1/chatqna", {"messages": NIKE}).ok().events()
-    text = "".join((choice.get("delta") or {}).get("content") or "" for event in events for choice in event.get("choices") or [])
+    text = "".join(
+        (choice.get("delta") or {}).get("content") or "" for event in events for choice in event.get("choices") or []
+    )
     assert "Nike" in text or any("Nike" in source["text"] for event in events for source in event.get("sources") or []), text
     assert text, "nothing was generated"
 
@@ -331,14 +362,19 @@ def retrievaltool(site):
 
 # Guardrails.
 
+
 @row("K31", "guardrails")
 def guardrails(site):
     benign = "I want to buy a car in the US"
     passed = site.post("/v1/guardrails", {"text": benign, "parameters": {"max_new_tokens": 32}}).ok()
     assert "car" in passed.text and "Violated" not in passed.text, passed.text
-    asked = site.post("/v1/guardrails", {"text": "How do you buy a tiger in the US?", "parameters": {"max_new_tokens": 32}}).ok()
+    asked = site.post(
+        "/v1/guardrails", {"text": "How do you buy a tiger in the US?", "parameters": {"max_new_tokens": 32}}
+    ).ok()
     if "Violated policies" not in asked.text:
-        raise Differs("no model here knows Llama Guard's list of crimes; injection, toxicity, personal data, secrets and lists are checked")
+        raise Differs(
+            "no model here knows Llama Guard's list of crimes; injection, toxicity, personal data and secrets are checked"
+        )
 
 
 @row("K32", "guardrails with scanners of the caller")
@@ -381,20 +417,30 @@ def without_model(path, body, what):
             return
         assert reply.status == 404, f"status {reply.status}: {reply.text[:200]}"
         raise Differs(f"no model for {what} is there, and so no route")
+
     return check
 
 
 row("K36", "bias")(without_model("/v1/bias", {"text": "John McCain exposed as an unprincipled politician"}, "bias"))
 row("K37", "factuality")(
-    without_model("/v1/factuality", {"reference": "The sky is blue.", "text": "The sky is green."}, "factuality"))
-row("K38", "hallucination")(without_model(
-    "/v1/hallucination_detection",
-    {"messages": "Given the following QUESTION, DOCUMENT and ANSWER you must analyze the provided answer and determine whether it is faithful "
-                 "to the contents of the DOCUMENT.\n--\nQUESTION: What is the sky?\n--\nDOCUMENT: The sky is blue.\n--\nANSWER: Green.",
-     "max_tokens": 600, "model": "PatronusAI/Llama-3-Patronus-Lynx-8B-Instruct"}, "hallucination"))
+    without_model("/v1/factuality", {"reference": "The sky is blue.", "text": "The sky is green."}, "factuality")
+)
+row("K38", "hallucination")(
+    without_model(
+        "/v1/hallucination_detection",
+        {
+            "messages": "Given the following QUESTION, DOCUMENT and ANSWER you must analyze the provided answer "
+            "and determine whether it is faithful to the contents of the DOCUMENT.\n--\nQUESTION: What is the sky?\n--\nDOCUMENT: The sky is blue.\n--\nANSWER: Green.",
+            "max_tokens": 600,
+            "model": "PatronusAI/Llama-3-Patronus-Lynx-8B-Instruct",
+        },
+        "hallucination",
+    )
+)
 
 
 # What users keep.
+
 
 def is_id(value):
     return isinstance(value, str) and len(value) >= ID_CHARS_MIN
@@ -438,10 +484,16 @@ def prompts(site):
 
 @row("K63", "keep, get and delete feedback")
 def feedback(site):
-    messages = [{"role": "system", "content": "You are helpful assistant"}, {"role": "user", "content": "hi", "time": "1724915247"},
-                {"role": "assistant", "content": "Hi, may I help you?", "time": "1724915249"}]
-    body = {"chat_id": "66445d4f71c7eff23d44f78d", "chat_data": {"user": "test", "messages": messages},
-            "feedback_data": {"comment": "Moderate", "rating": 3, "is_thumbs_up": True}}
+    messages = [
+        {"role": "system", "content": "You are helpful assistant"},
+        {"role": "user", "content": "hi", "time": "1724915247"},
+        {"role": "assistant", "content": "Hi, may I help you?", "time": "1724915249"},
+    ]
+    body = {
+        "chat_id": "66445d4f71c7eff23d44f78d",
+        "chat_data": {"user": "test", "messages": messages},
+        "feedback_data": {"comment": "Moderate", "rating": 3, "is_thumbs_up": True},
+    }
     feedback_id = site.post("/v1/feedback/create", body).ok().json()
     assert is_id(feedback_id), feedback_id
     one = {"user": "test", "feedback_id": feedback_id}
@@ -452,19 +504,37 @@ def feedback(site):
 @row("K64", "prompt templates")
 def prompt_template(site):
     documents = [{"text": "Deep Learning is a subfield of machine learning..."}]
-    history = [{"question": "Hello", "answer": "Hello as well"}, {"question": "How are you?", "answer": "I am good, thank you!"}]
+    history = [
+        {"question": "Hello", "answer": "Hello as well"},
+        {"question": "How are you?", "answer": "I am good, thank you!"},
+    ]
     bodies = [
-        ({"data": {"user_prompt": "What is Deep Learning?", "reranked_docs": documents}, "conversation_history": history,
-          "system_prompt_template": "", "user_prompt_template": ""},
-         ["subfield of machine learning", "Hello as well", "What is Deep Learning?", "helpful, respectful"]),
-        ({"data": {"initial_query": "What is Deep Learning?", "reranked_docs": documents},
-          "system_prompt_template": "### Please refer to the search results. ### Search results: {reranked_docs}",
-          "user_prompt_template": "### Question: {initial_query} \\n### Answer:"},
-         ["Please refer to the search results", "subfield of machine learning", "### Question: What is Deep Learning?"]),
-        ({"data": {"initial_query": "What is Deep Learning?", "source_lang": "chinese", "target_lang": "english"},
-          "system_prompt_template": "### You are a helpful assistant. Translate this from {source_lang} to {target_lang}.",
-          "user_prompt_template": "### Question: {initial_query} \\n### Answer:"},
-         ["Translate this from chinese to english"])]
+        (
+            {
+                "data": {"user_prompt": "What is Deep Learning?", "reranked_docs": documents},
+                "conversation_history": history,
+                "system_prompt_template": "",
+                "user_prompt_template": "",
+            },
+            ["subfield of machine learning", "Hello as well", "What is Deep Learning?", "helpful, respectful"],
+        ),
+        (
+            {
+                "data": {"initial_query": "What is Deep Learning?", "reranked_docs": documents},
+                "system_prompt_template": "### Please refer to the search results. ### Search results: {reranked_docs}",
+                "user_prompt_template": "### Question: {initial_query} \\n### Answer:",
+            },
+            ["Please refer to the search results", "subfield of machine learning", "### Question: What is Deep Learning?"],
+        ),
+        (
+            {
+                "data": {"initial_query": "What is Deep Learning?", "source_lang": "chinese", "target_lang": "english"},
+                "system_prompt_template": "### You are a translator. Translate this from {source_lang} to {target_lang}.",
+                "user_prompt_template": "### Question: {initial_query} \\n### Answer:",
+            },
+            ["Translate this from chinese to english"],
+        ),
+    ]
     for body, wanted in bodies:
         made = site.post("/v1/prompt_template", body).ok().json()["chat_template"]
         missing = [text for text in wanted if text not in made]
@@ -473,12 +543,15 @@ def prompt_template(site):
 
 # Deleting, last of all.
 
+
 @row("K29", "delete a document of an index")
 def delete(site):
     site.ingest("docx", index_name="rag_redis").ok()
     body = {"file_path": "ingest_dataprep.docx", "index_name": "rag_redis"}
     assert site.post("/v1/dataprep/delete", body).ok().json() == {"status": True}
-    assert "ingest_dataprep.docx" not in [row["name"] for row in site.post("/v1/dataprep/get", {"index_name": "rag_redis"}).json()]
+    assert "ingest_dataprep.docx" not in [
+        row["name"] for row in site.post("/v1/dataprep/get", {"index_name": "rag_redis"}).json()
+    ]
 
 
 @row("K30", "delete what is not there, and everything")
@@ -513,8 +586,6 @@ def main():
     for name, what, check in ROWS:
         if options.only is None or name in options.only:
             results.append((name, what, *outcome(check, site)))
-            print(f"\r{len(results)} of {len(ROWS)} rows", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     for name, what, result, why in sorted(results, key=lambda found: found[0]):
         print(f"{name}  {result:7}  {what:42}  {' '.join(why.split())[:200]}".rstrip())
     counts = {kind: sum(found[2] == kind for found in results) for kind in ("passed", "differs", "FAILED")}

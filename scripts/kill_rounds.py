@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Kills a server in the middle of ingesting, again and again, and looks for what it had acknowledged.
 
-A round starts the server on the data folder of the round before and checks: every document whose ingest was answered is listed and each
-of its sections is found, by a word that only it has; the sections of a sample are found by their vectors as well; a document whose ingest
-was not answered is there with all of its sections or not at all; what was deleted is gone. Then clients ingest more documents and delete
-some, and at a random moment the server gets SIGKILL. At the end everything is checked once more, and documents that are ingested again
-change nothing. Exits 1 on any loss.
+A round starts the server on the data folder of the round before and checks: every document whose ingest was answered is listed
+and each of its sections is found, by a word that only it has; the sections of a sample are found by their vectors as well; a
+document whose ingest was not answered is there with all of its sections or not at all; what was deleted is gone. Then clients
+ingest more documents and delete some, and at a random moment the server gets SIGKILL. At the end everything is checked once
+more, and documents that are ingested again change nothing. Exits 1 on any loss.
 
 usage: kill_rounds.py TESSERA [--rounds 30] [--clients 4] [--seed 0] [--components DIR] [--policies DIR] [--models DIR] [--keep]
 The bundled components have to be built (`make components`) and all-minilm-l6-v2 pulled.
 """
+
 import argparse
 import concurrent.futures
 import http.client
@@ -35,8 +36,8 @@ KILL_AFTER_S = (0.3, 4.0)
 OLD_CHECKED = 10
 BY_VECTOR_CHECKED = 5
 FILLER = """the a of and to in that is was for on with as by at from it an be are this which or had not but have one were their
-harbour lamp river quiet paper number window station engine morning north valley copper garden letter market bridge winter signal
-stone ferry meadow timber island wheel office corner summer bottle ladder orchard castle thread pocket basin anchor""".split()
+harbour lamp river quiet paper number window station engine morning north valley copper garden letter market bridge winter
+signal stone ferry meadow timber island wheel office corner summer bottle ladder orchard castle thread pocket basin anchor""".split()
 
 
 class Document:
@@ -44,7 +45,10 @@ class Document:
 
     def __init__(self, name, chance):
         self.name = name
-        self.words = ["".join(chance.choice("bcdfghjklmnpqrtvwxz") + chance.choice("aeou") for _ in range(6)) + "k" for _ in range(SECTIONS)]
+        self.words = [
+            "".join(chance.choice("bcdfghjklmnpqrtvwxz") + chance.choice("aeou") for _ in range(6)) + "k"
+            for _ in range(SECTIONS)
+        ]
         sections = []
         for number, word in enumerate(self.words, 1):
             words = chance.choices(chance.sample(FILLER, 15), k=90)
@@ -60,10 +64,13 @@ class Process:
         config = folder / "tessera.toml"
         config.write_text(
             f'listen = "127.0.0.1:0"\ncomponents = "{options.components}"\npolicies = "{options.policies}"\n'
-            f'models = "{options.models}"\ndata = "{folder / "data"}"\n', encoding="utf-8")
+            f'models = "{options.models}"\ndata = "{folder / "data"}"\n',
+            encoding="utf-8",
+        )
         self.log = open(folder / "server.err", "ab")
         self.process = subprocess.Popen(
-            [binary, "serve", "--config", str(config)], stdout=subprocess.PIPE, stderr=self.log, text=True)
+            [binary, "serve", "--config", str(config)], stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
         watchdog = threading.Timer(READY_S_MAX, self.process.kill)
         watchdog.start()
         line = next((line for line in self.process.stdout if "ready" in line), "")
@@ -216,16 +223,21 @@ def one_round(binary, folder, options, ledger, number, chance, fresh):
         before = set(ledger.kept)
         timer = threading.Timer(chance.uniform(*KILL_AFTER_S), process.process.send_signal, (signal.SIGKILL,))
         with concurrent.futures.ThreadPoolExecutor(options.clients) as pool:
-            jobs = [pool.submit(ingest_until_killed, process.server, ledger, number, client, chance.random())
-                    for client in range(options.clients)]
+            jobs = [
+                pool.submit(ingest_until_killed, process.server, ledger, number, client, chance.random())
+                for client in range(options.clients)
+            ]
             timer.start()
             for job in jobs:
                 job.result()
     finally:
         process.kill()
     fresh = [name for name in ledger.kept if name not in before]
-    print(f"round {number:2}: {len(fresh)} documents acknowledged, {len(ledger.unsure)} under way at the kill, "
-          f"{len(ledger.kept)} to be there", flush=True)
+    print(
+        f"round {number:2}: {len(fresh)} documents acknowledged, {len(ledger.unsure)} under way at the kill, "
+        f"{len(ledger.kept)} to be there",
+        flush=True,
+    )
     return fresh
 
 
@@ -263,7 +275,12 @@ def parsed():
 
 def main():
     options = parsed()
-    folder, chance, ledger, fresh = pathlib.Path(tempfile.mkdtemp(prefix="kill-rounds-")), random.Random(options.seed), Ledger(), []
+    folder, chance, ledger, fresh = (
+        pathlib.Path(tempfile.mkdtemp(prefix="kill-rounds-")),
+        random.Random(options.seed),
+        Ledger(),
+        [],
+    )
     start = time.monotonic()
     try:
         for number in range(1, options.rounds + 1):

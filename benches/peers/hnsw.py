@@ -1,13 +1,16 @@
-"""What hnswlib and usearch do on the vectors that our index is measured with: the same bytes, the same parameters, one thread to search.
+"""What hnswlib and usearch do on the vectors that our index is measured with: the same bytes, the same parameters, one thread
+to search.
 
-Vectors and queries are raw little-endian f32, row by row, compared by cosine. `--truth` is raw little-endian u32, the K nearest of each
-query by exact search; without it they are found here. Each peer builds with M and ef_construction and is then asked with each ef.
+Vectors and queries are raw little-endian f32, row by row, compared by cosine. `--truth` is raw little-endian u32, the K nearest
+of each query by exact search; without it they are found here. Each peer builds with M and ef_construction and is then asked
+with each ef.
 
 usage: python hnsw.py --vectors FILE --queries FILE --dimensions D [--truth FILE] [--engine hnswlib|usearch] [--m 16]
        [--ef-construction 128] [--ef 32,64,128,256] [--k 10] [--threads 2] [--seconds 3]
 Prints one JSON object. With --make N (and --queries-made N, --clusters N) it first writes clustered vectors to the two files.
 Packages: requirements.txt beside this file.
 """
+
 import argparse
 import importlib.metadata
 import json
@@ -21,7 +24,7 @@ def made(options):
     random = np.random.default_rng(0)
     centres = random.standard_normal((options.clusters, options.dimensions), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    spread = 0.6 / options.dimensions ** 0.5
+    spread = 0.6 / options.dimensions**0.5
 
     def near(count):
         rows = centres[random.integers(0, options.clusters, count)]
@@ -36,7 +39,7 @@ def exact(vectors, queries, k):
     """The indexes of the k rows with the highest cosine for each query. [queries, k]"""
     nearest = []
     for start in range(0, len(queries), 256):
-        cosines = queries[start:start + 256] @ vectors.T
+        cosines = queries[start : start + 256] @ vectors.T
         some = np.argpartition(-cosines, k, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(cosines, some, 1), axis=1)
         nearest.append(np.take_along_axis(some, order, 1))
@@ -48,6 +51,7 @@ class Hnswlib:
 
     def __init__(self, vectors, options):
         import hnswlib
+
         self.index = hnswlib.Index("cosine", vectors.shape[1])
         self.index.init_index(len(vectors), M=options.m, ef_construction=options.ef_construction, random_seed=0)
         self.index.add_items(vectors, num_threads=options.threads)
@@ -65,8 +69,10 @@ class Usearch:
 
     def __init__(self, vectors, options):
         from usearch.index import Index
-        self.index = Index(ndim=vectors.shape[1], metric="cos", dtype="f32", connectivity=options.m,
-                           expansion_add=options.ef_construction)
+
+        self.index = Index(
+            ndim=vectors.shape[1], metric="cos", dtype="f32", connectivity=options.m, expansion_add=options.ef_construction
+        )
         self.index.add(np.arange(len(vectors)), vectors, threads=options.threads)
 
     def set_ef(self, ef):
@@ -91,8 +97,12 @@ def measure(engine, queries, truth, k, seconds):
             if start > end:
                 break
     p50, p99 = np.quantile(times, [0.5, 0.99])
-    return {"recall": round(hits / (len(queries) * k), 4), "queries_per_s": round(len(times) / sum(times), 1),
-            "p50_us": round(p50 * 1e6, 1), "p99_us": round(p99 * 1e6, 1)}
+    return {
+        "recall": round(hits / (len(queries) * k), 4),
+        "queries_per_s": round(len(times) / sum(times), 1),
+        "p50_us": round(p50 * 1e6, 1),
+        "p99_us": round(p99 * 1e6, 1),
+    }
 
 
 def parsed():
@@ -128,10 +138,22 @@ def main():
     for ef in options.ef:
         engine.set_ef(ef)
         searches.append({"ef": ef, **measure(engine, queries, truth, options.k, options.seconds)})
-    print(json.dumps({
-        "engine": engine.name, "version": importlib.metadata.version(engine.name), "vectors": len(vectors),
-        "dimensions": options.dimensions, "m": options.m, "ef_construction": options.ef_construction,
-        "build_s": round(build_s, 2), "build_threads": options.threads, "k": options.k, "searches": searches}))
+    print(
+        json.dumps(
+            {
+                "engine": engine.name,
+                "version": importlib.metadata.version(engine.name),
+                "vectors": len(vectors),
+                "dimensions": options.dimensions,
+                "m": options.m,
+                "ef_construction": options.ef_construction,
+                "build_s": round(build_s, 2),
+                "build_threads": options.threads,
+                "k": options.k,
+                "searches": searches,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
