@@ -20,6 +20,9 @@ trap 'rm -f "$log"' EXIT
 echo "== tests of the host"
 cargo test --release --locked 2>&1 | tee "$log"
 echo "== tests of the SDK and the components"
-cargo test --release --locked -p tessera-sdk -p chat -p embeddings -p reranking 2>&1 | tee -a "$log"
+guests=(components/*/Cargo.toml)
+guests=("${guests[@]#components/}")
+guests=("${guests[@]%/Cargo.toml}")
+cargo test --release --locked -p tessera-sdk "${guests[@]/#/-p}" 2>&1 | tee -a "$log"
 awk '/^test result:/ {passed += $4; failed += $6; ignored += $8; if ($3 != "ok.") bad = 1}
      END {printf "test result: %s. %d passed; %d failed; %d ignored\n", bad ? "FAILED" : "ok", passed, failed, ignored; exit bad}' "$log"

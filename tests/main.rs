@@ -38,6 +38,7 @@ mod capability {
 mod callers;
 mod cases;
 mod chat;
+mod chatqna;
 mod command;
 mod component;
 mod engine;

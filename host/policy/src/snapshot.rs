@@ -16,8 +16,8 @@ use crate::grant::secret::Secrets;
 use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
-    CAPABILITIES, CallGrant, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant,
-    ModelName, ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants,
+    BlobGrant, CAPABILITIES, CallGrant, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant,
+    KvGrant, Limits, LogGrant, ModelName, ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants, VectorGrant,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
@@ -52,6 +52,8 @@ pub struct PolicyFile {
     /// wants, whoever calls it, and in the mode `observe` as well.
     #[serde(default)]
     pub guard: Guard,
+    /// Containers of files that the component may use, by `tessera:blob`.
+    pub blob: Option<BlobGrant>,
     /// Components whose functions the component may call, inside the server and without HTTP, where its `component.toml` says by
     /// `[[imports]]` that it wants to. A call has the rights of the component that is called, and no more than the caller of the
     /// request may have.
@@ -70,6 +72,8 @@ pub struct PolicyFile {
     pub generate: Option<ModelsGrant>,
     /// Requests that the component may send to other hosts, by `tessera:http` and `wasi:http` alike.
     pub http: Option<HttpGrant>,
+    /// Stores of small values that the component may use, by `tessera:kv`.
+    pub kv: Option<KvGrant>,
     /// What the component may write to the server's log, by `tessera:log`.
     pub log: Option<LogGrant>,
     /// Models that the component may load by name through standard `wasi:nn`, and run on token ids of its own: up to 64 rows at
@@ -84,6 +88,9 @@ pub struct PolicyFile {
     pub secret: Option<BTreeMap<String, SecretGrant>>,
     /// Models whose tokens the component may count, make and read, by `tessera:tokenize`.
     pub tokenize: Option<ModelsGrant>,
+    /// Collections of documents that the component may use, by `tessera:vector`. What of them a request finds is a matter of its
+    /// caller's labels as well.
+    pub vector: Option<VectorGrant>,
 }
 
 /// What a denial does.

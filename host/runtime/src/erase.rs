@@ -104,7 +104,7 @@ fn count(folder: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use policy::{NewKey, Selection};
+    use policy::{Labels, NewKey, Selection};
 
     use super::*;
 
@@ -112,7 +112,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         for tenant in ["t", "u", "t"].map(|tenant| tenant.parse::<Tenant>().expect("a name")) {
             let (name, components, models) = (String::new(), Selection::All, Selection::All);
-            let new = NewKey { name, tenant, components, models, is_admin: false, seconds: None };
+            let new = NewKey { name, tenant, components, models, is_admin: false, labels: Labels::default(), seconds: None };
             Keys::change(&data.path().join(KEYS_FILE), |keys| keys.add(new.make(0)?.0)).expect("written");
         }
         std::fs::create_dir_all(data.path().join("tenants/t/deep")).expect("made");

@@ -252,6 +252,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Malformed => "malformed",
         Reason::Plaintext => "plaintext",
         Reason::NoValue => "no_value",
+        Reason::Anonymous => "anonymous",
         Reason::Unsupported => "unsupported",
         Reason::Forbidden(_) => "rule",
         Reason::NotInScope(_) => "not_in_scope",

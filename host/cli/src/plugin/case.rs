@@ -1,5 +1,7 @@
 //! Cases: a request, and what its answer must be. `tessera test` runs them.
 
+mod answers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,8 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub(crate) use answers::Answers;
 
 /// How far a number may be from the one in the case.
 const TOLERANCE: f64 = 1e-4;
@@ -17,11 +21,14 @@ const TOLERANCE: f64 = 1e-4;
 pub(crate) struct Request {
     pub(crate) method: String,
     /// Below `/c/NAME`.
-    pub(crate) path: String,
+    path: String,
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
     body: Option<Value>,
     body_text: Option<String>,
+    /// Requests that are sent before it, in this order.
+    #[serde(default)]
+    pub(crate) before: Vec<Request>,
 }
 
 /// What an answer must be.
@@ -75,9 +82,14 @@ pub(crate) struct Reply {
 }
 
 impl Request {
+    /// Where to send it, below `/c/NAME`.
+    pub(crate) fn path(&self, answers: &Answers) -> String {
+        answers.fill_path(&self.path)
+    }
+
     /// The bytes to send.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let json = self.body.as_ref().map(|body| body.to_string().into_bytes());
+    pub(crate) fn bytes(&self, answers: &Answers) -> Vec<u8> {
+        let json = self.body.as_ref().map(|body| answers.fill(body).to_string().into_bytes());
         json.or_else(|| self.body_text.clone().map(String::into_bytes)).unwrap_or_default()
     }
 }
@@ -252,7 +264,7 @@ mod tests {
         let case = case(&[REQUEST, ("error.txt", "`b` is\n")]).expect("a case");
         assert!(case.differences(&reply(400, r#"{"error": {"message": "`b` is missing"}}"#)).is_empty());
         assert_eq!(case.differences(&reply(200, "ok")).len(), 2);
-        assert_eq!(case.request.bytes(), b"{\"b\":1}");
+        assert_eq!(case.request.bytes(&Answers::default()), b"{\"b\":1}");
     }
 
     #[test]

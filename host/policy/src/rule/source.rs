@@ -43,7 +43,7 @@ pub(super) struct Forbid {
     /// The one component whose rule it is; none if it is everybody's.
     component: Option<String>,
     /// A bit for each of [`Action::NAMES`] that it may forbid.
-    actions: u16,
+    actions: u32,
     /// Whether it asks for the time: making that known to Cedar costs as much as all the rest.
     pub(super) is_timed: bool,
 }
