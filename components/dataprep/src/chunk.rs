@@ -70,7 +70,11 @@ struct Header {
 ///
 /// # Errors
 /// There are more chunks than the limit; or what `measure` says.
-pub(crate) async fn chunk<M: Measure>(document: &Document, settings: &Settings, measure: &mut M) -> Result<Vec<Chunk>, M::Error> {
+pub(crate) async fn chunk<M: Measure>(
+    document: &Document,
+    settings: &Settings,
+    measure: &mut M,
+) -> Result<Vec<Chunk>, M::Error> {
     let index = CharIndex::new(&document.text);
     let mut chunks = Vec::new();
     for section in section::sections(document) {

@@ -159,7 +159,8 @@ async fn field<C: Chunks>(head: &Head, parts: &mut Multipart<C>) -> Result<Strin
 
 async fn number<C: Chunks>(head: &Head, parts: &mut Multipart<C>) -> Result<usize, Error> {
     let text = field(head, parts).await?;
-    let misfit = |_| Error::bad_request(format!("`{}` must be a number of characters", head.name)).with_param(head.name.as_str());
+    let misfit =
+        |_| Error::bad_request(format!("`{}` must be a number of characters", head.name)).with_param(head.name.as_str());
     text.trim().parse().map_err(misfit)
 }
 
@@ -175,7 +176,8 @@ fn links(text: &str) -> Result<Vec<String>, Error> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let misfit = |what: &str| Error::bad_request(format!("`link_list` must be a JSON list of links: {what}")).with_param("link_list");
+    let misfit =
+        |what: &str| Error::bad_request(format!("`link_list` must be a JSON list of links: {what}")).with_param("link_list");
     let links = match serde_json::from_str(text) {
         Ok(OneOrMany::Many(links)) => links,
         Ok(OneOrMany::One(link)) => vec![link],
@@ -267,7 +269,10 @@ mod tests {
         };
         let link = Source::Link("https://a.example/".into());
         assert_eq!(form.sources, [upload("a.txt", Some("text")), upload("c.md", None), link]);
-        assert_eq!((form.chunk_size, form.chunk_overlap, form.index.as_deref()), (Some(1500), Some(100), Some("rag_redis_test")));
+        assert_eq!(
+            (form.chunk_size, form.chunk_overlap, form.index.as_deref()),
+            (Some(1500), Some(100), Some("rag_redis_test"))
+        );
         assert_eq!(form.labels, ["a", "b"]);
     }
 
@@ -277,7 +282,15 @@ mod tests {
             (vec![], "files"),
             (vec![("name=files", "no file")], "files"),
             (vec![("name=files; filename=\"..\"", "x")], "files"),
-            (vec![("name=files; filename=\"a\"", "x"), ("name=files; filename=\"b\"", "x"), ("name=files; filename=\"c\"", "x"), FILE], "files"),
+            (
+                vec![
+                    ("name=files; filename=\"a\"", "x"),
+                    ("name=files; filename=\"b\"", "x"),
+                    ("name=files; filename=\"c\"", "x"),
+                    FILE,
+                ],
+                "files",
+            ),
             (vec![FILE, ("name=chunk_size", "5")], "chunk_size"),
             (vec![FILE, ("name=chunk_size", "many")], "chunk_size"),
             (vec![FILE, ("name=chunk_size", "100"), ("name=chunk_overlap", "100")], "chunk_overlap"),

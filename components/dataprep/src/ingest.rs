@@ -145,7 +145,10 @@ async fn one(plan: &Plan, source: Source, observer: &mut Observer) -> Result<Fil
     report.format = Some(format.name().to_owned());
     report.pages = document.pages;
     let characters = document.text.chars().count();
-    observer.tell(Step::Parsed { file: &content.name, format: format.name(), pages: document.pages, characters }).await.map_err(closed)?;
+    observer
+        .tell(Step::Parsed { file: &content.name, format: format.name(), pages: document.pages, characters })
+        .await
+        .map_err(closed)?;
     let mut tokens = Tokens { model: plan.embedder.as_deref() };
     let chunks = chunk::chunk(&document, &plan.chunks, &mut tokens).await?;
     let draft = write(plan, &content, &digest, (format, &document), &chunks, observer).await?;
@@ -304,8 +307,13 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let chunks =
-            chunk::Settings { tokens_max: 160, overlap_tokens_max: 32, chars_max: 1500, overlap_chars_max: 100, chunks_max: 10 };
+        let chunks = chunk::Settings {
+            tokens_max: 160,
+            overlap_tokens_max: 32,
+            chars_max: 1500,
+            overlap_chars_max: 100,
+            chunks_max: 10,
+        };
         Plan { index: "i".into(), labels: Vec::new(), limits: Limits::default(), chunks, embedder: Some("m".into()) }
     }
 

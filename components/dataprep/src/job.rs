@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tessera_sdk::kv::{self, Expected, Range};
-use tessera_sdk::{Error, log, store};
+use tessera_sdk::{Error, id, log, store};
 
 use crate::progress::Step;
 use crate::report::{FileReport, FileStatus};
@@ -129,7 +129,8 @@ impl Journal {
     pub(crate) async fn begin(index_name: &str, files_total: usize) -> Result<Self, Error> {
         let now_ms = now_ms();
         sweep(now_ms).await;
-        let job = Job::new(new_id()?, index_name, files_total, now_ms);
+        // Ids grow with time, so that the oldest jobs are listed first.
+        let job = Job::new(id::new(), index_name, files_total, now_ms);
         write(&job).await?;
         Ok(Self { job, written_ms: now_ms })
     }
@@ -171,7 +172,8 @@ impl Journal {
 }
 
 async fn write(job: &Job) -> Result<(), store::Error> {
-    let value = serde_json::to_vec(job).map_err(|error| store::Error::new(store::ErrorCode::InvalidInput, error.to_string()))?;
+    let value =
+        serde_json::to_vec(job).map_err(|error| store::Error::new(store::ErrorCode::InvalidInput, error.to_string()))?;
     kv::set(STORE, &job.id, value, Expected::Anything).await.map(|_| ())
 }
 
@@ -185,14 +187,6 @@ async fn sweep(now_ms: u64) {
             let _ = kv::delete(STORE, &entry.key).await;
         }
     }
-}
-
-/// An id that nobody guesses and that grows with time, so that the oldest jobs are listed first.
-fn new_id() -> Result<String, Error> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|error| Error::internal(format!("no random numbers: {error}")))?;
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{:012x}{random}", now_ms()))
 }
 
 /// Milliseconds since 1970.
@@ -233,12 +227,5 @@ mod tests {
         let job = Job::new("x".into(), "documents", 1, 1000);
         let text = serde_json::to_vec(&job).expect("JSON");
         assert_eq!(serde_json::from_slice::<Job>(&text).expect("JSON"), job);
-    }
-
-    #[test]
-    fn ids_differ_and_are_plain() {
-        let (a, b) = (new_id().expect("random"), new_id().expect("random"));
-        assert_ne!(a, b);
-        assert!(a.len() == 32 && a.bytes().all(|byte| byte.is_ascii_hexdigit()), "{a}");
     }
 }

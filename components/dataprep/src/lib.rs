@@ -15,7 +15,7 @@ mod report;
 mod settings;
 
 use serde_json::{Value, json};
-use tessera_sdk::{Error, Json, Path, Request, Response, Router, background, json as sdk_json, service};
+use tessera_sdk::{Error, Json, Path, Request, Response, Router, background, id, json as sdk_json, service};
 
 use catalog::{DeleteRequest, GetRequest, Row};
 use files::Kept;
@@ -115,7 +115,7 @@ async fn job(Path(id): Path) -> Result<Json<Job>, Error> {
     let settings = Settings::of_policy()?;
     let missing = || Error::not_found("there is no such job: it may be older than a week");
     // A key that no job has is not asked for.
-    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !id::is_id(&id) {
         return Err(missing());
     }
     Job::find(&id, settings.limits.file_ms_max).await?.map(Json).ok_or_else(missing)

@@ -149,7 +149,11 @@ impl<C: Chunks> Multipart<C> {
 fn head(bytes: &[u8]) -> Result<Head, Error> {
     let text = String::from_utf8_lossy(bytes);
     let header = |wanted: &str| {
-        let named = |line: &str| line.split_once(':').filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned());
+        let named = |line: &str| {
+            line.split_once(':')
+                .filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.trim().to_owned())
+        };
         text.split("\r\n").find_map(named)
     };
     let disposition = header("content-disposition").ok_or_else(|| malformed("a part has no content-disposition"))?;
@@ -274,7 +278,9 @@ mod tests {
 
     #[test]
     fn a_form_that_breaks_off_is_refused() {
-        for form in ["", "--X-y\n", "--X-y\nContent-Disposition: form-data; name=a\n\ntext", "--X-y\nContent-Type: a\n\n--X-y--"] {
+        for form in
+            ["", "--X-y\n", "--X-y\nContent-Disposition: form-data; name=a\n\ntext", "--X-y\nContent-Type: a\n\n--X-y--"]
+        {
             assert_eq!(read(form, 5).map_err(|error| error.status()), Err(400), "{form:?}");
         }
         assert_eq!(read("--X-y--", 5), Ok(Vec::new()));
@@ -282,7 +288,8 @@ mod tests {
 
     #[test]
     fn another_content_type_is_refused() {
-        let status = |content_type| Multipart::new(content_type, Pieces(Vec::new(), 1)).map(|_| ()).map_err(|error| error.status());
+        let status =
+            |content_type| Multipart::new(content_type, Pieces(Vec::new(), 1)).map(|_| ()).map_err(|error| error.status());
         assert_eq!(status("application/json"), Err(415));
         assert_eq!(status("multipart/form-data"), Err(400));
         assert_eq!(status("Multipart/Form-Data; charset=x; boundary=a"), Ok(()));

@@ -65,7 +65,9 @@ pub(crate) fn parse(source: Source<'_>, limits: &Limits) -> Result<(Format, Docu
     }?;
     if builder.is_empty() {
         return Err(ParseError::Empty(match format {
-            Format::Pdf => "it has no text that can be read: its pages may be scanned images, or their fonts don't say what they show",
+            Format::Pdf => {
+                "it has no text that can be read: its pages may be scanned images, or their fonts don't say what they show"
+            }
             _ => "it has no text",
         }));
     }

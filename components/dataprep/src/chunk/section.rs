@@ -33,7 +33,7 @@ pub(super) fn sections(document: &Document) -> Vec<Section> {
         }
         let heading = || open.iter().map(|(_, text)| text.clone()).collect();
         match sections.last_mut() {
-            Some(last) if !is_elsewhere && !(is_heading && has_text) => {
+            Some(last) if !is_elsewhere && (!is_heading || !has_text) => {
                 last.blocks.end = index + 1;
                 if is_heading {
                     last.heading = heading();

@@ -2,8 +2,8 @@
 
 /// Words before a dot that does not end a sentence.
 const ABBREVIATIONS: [&str; 24] = [
-    "mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "vol", "fig", "p", "pp", "cf", "vs", "etc", "e.g", "i.e", "z.b", "bzw", "ca",
-    "al", "inc", "ltd", "approx",
+    "mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "vol", "fig", "p", "pp", "cf", "vs", "etc", "e.g", "i.e", "z.b", "bzw",
+    "ca", "al", "inc", "ltd", "approx",
 ];
 
 /// Places behind the sentences of a text, blanks included; the last one is its end.

@@ -74,7 +74,8 @@ fn a_paragraph_is_not_torn_apart_where_it_can_begin_the_next_chunk() {
 
 #[test]
 fn a_table_keeps_the_names_of_its_columns() {
-    let blocks = [(Kind::TableHeader, "n | v"), (Kind::TableRow, "a | 1"), (Kind::TableRow, "b | 2"), (Kind::TableRow, "c | 3")];
+    let blocks =
+        [(Kind::TableHeader, "n | v"), (Kind::TableRow, "a | 1"), (Kind::TableRow, "b | 2"), (Kind::TableRow, "c | 3")];
     let chunks = chunks(&blocks, &settings(9, 3));
     assert_eq!(texts(&chunks), ["n | v\na | 1\nb | 2", "n | v\nc | 3"]);
     assert_eq!((chunks[1].start, chunks[1].end), (18, 23));

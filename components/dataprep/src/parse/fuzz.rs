@@ -45,7 +45,22 @@ impl Numbers {
 
 /// Bytes that mean something in some format.
 const WORDS: [&[u8]; 16] = [
-    b"\0", b"\xff", b"<", b">", b"/", b"(", b"[", b"{", b"}", b"999999999999", b"-1", b" obj ", b"stream\n", b"&", b"\"", b"R",
+    b"\0",
+    b"\xff",
+    b"<",
+    b">",
+    b"/",
+    b"(",
+    b"[",
+    b"{",
+    b"}",
+    b"999999999999",
+    b"-1",
+    b" obj ",
+    b"stream\n",
+    b"&",
+    b"\"",
+    b"R",
 ];
 
 fn damage(bytes: &mut Vec<u8>, numbers: &mut Numbers) {

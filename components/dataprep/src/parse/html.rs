@@ -8,14 +8,44 @@ use crate::limits::ParseError;
 
 /// Elements whose content is nothing to read.
 const SKIPPED: [&[u8]; 13] = [
-    b"script", b"style", b"noscript", b"template", b"svg", b"nav", b"iframe", b"object", b"select", b"button", b"canvas", b"math",
+    b"script",
+    b"style",
+    b"noscript",
+    b"template",
+    b"svg",
+    b"nav",
+    b"iframe",
+    b"object",
+    b"select",
+    b"button",
+    b"canvas",
+    b"math",
     b"textarea",
 ];
 
 /// Elements that end what stands before them, beside headings, lists, tables and code.
 const BLOCKS: [&[u8]; 21] = [
-    b"p", b"div", b"section", b"article", b"main", b"header", b"footer", b"aside", b"blockquote", b"figure", b"figcaption",
-    b"address", b"dl", b"dd", b"form", b"fieldset", b"hr", b"details", b"summary", b"body", b"caption",
+    b"p",
+    b"div",
+    b"section",
+    b"article",
+    b"main",
+    b"header",
+    b"footer",
+    b"aside",
+    b"blockquote",
+    b"figure",
+    b"figcaption",
+    b"address",
+    b"dl",
+    b"dd",
+    b"form",
+    b"fieldset",
+    b"hr",
+    b"details",
+    b"summary",
+    b"body",
+    b"caption",
 ];
 
 /// Most cells of a table row.
@@ -24,7 +54,8 @@ const CELLS_MAX: usize = 1000;
 pub(super) fn read(text: &str, builder: &mut Builder<'_>) -> Result<(), ParseError> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
-    let mut reader = Reader { builder, kind: Kind::Paragraph, inline: String::new(), skipped: None, in_title: false, row: None };
+    let mut reader =
+        Reader { builder, kind: Kind::Paragraph, inline: String::new(), skipped: None, in_title: false, row: None };
     for Ok(token) in Tokenizer::new_with_emitter(text, emitter) {
         reader.builder.budget.tick()?;
         match token {

@@ -104,7 +104,9 @@ impl Reader<'_, '_> {
 
     fn end(&mut self, tag: TagEnd) -> Result<(), ParseError> {
         match tag {
-            TagEnd::Paragraph | TagEnd::Heading(_) | TagEnd::CodeBlock | TagEnd::Item | TagEnd::FootnoteDefinition => self.flush(),
+            TagEnd::Paragraph | TagEnd::Heading(_) | TagEnd::CodeBlock | TagEnd::Item | TagEnd::FootnoteDefinition => {
+                self.flush()
+            }
             TagEnd::List(_) => {
                 self.flush()?;
                 self.items.pop();

@@ -72,11 +72,8 @@ mod tests {
     #[test]
     fn a_file_of_reportlab_is_read_with_headings_and_pages() {
         let document = sample(include_bytes!("samples/sample.pdf"));
-        let blocks: Vec<_> = document
-            .blocks
-            .iter()
-            .map(|block| (block.place.page, block.kind, &document.text[block.range.clone()]))
-            .collect();
+        let blocks: Vec<_> =
+            document.blocks.iter().map(|block| (block.place.page, block.kind, &document.text[block.range.clone()])).collect();
         assert_eq!(document.title.as_deref(), Some("Lighthouses"));
         assert_eq!(document.pages, 3);
         let lamp = "The lamp of the old tower burned whale oil until the year 1865, when a burner for paraffin took its place.";
@@ -145,9 +142,10 @@ mod tests {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&vec![b' '; 70 << 20]).expect("writes");
         let bomb = encoder.finish().expect("writes");
-        let mut file = b"%PDF-1.5\n1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj\n2 0 obj <</Type /Pages /Kids [3 0 R]>> endobj\n\
+        let mut file =
+            b"%PDF-1.5\n1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj\n2 0 obj <</Type /Pages /Kids [3 0 R]>> endobj\n\
             3 0 obj <</Type /Page /Contents 5 0 R>> endobj\n5 0 obj <</Filter /FlateDecode>> stream\n"
-            .to_vec();
+                .to_vec();
         file.extend_from_slice(&bomb);
         file.extend_from_slice(b"\nendstream endobj\n");
         assert_eq!(read("a.pdf", &file).expect_err("a bomb").code().0, "decompression_bomb");

@@ -82,7 +82,9 @@ where
                 visit(Node::Text(resolved), budget)?;
             }
             Event::DocType(doctype) if doctype.xml10_content().contains("<!ENTITY") => {
-                return Err(ParseError::Unsupported("it declares entities, which are not expanded here: send it without a DTD".into()));
+                return Err(ParseError::Unsupported(
+                    "it declares entities, which are not expanded here: send it without a DTD".into(),
+                ));
             }
             Event::Eof if depth > 0 => return Err(ParseError::malformed("XML", "it ends inside of an element")),
             Event::Eof => return Ok(()),

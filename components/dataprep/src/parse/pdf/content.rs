@@ -75,16 +75,8 @@ struct State {
     rise: f64,
 }
 
-const STATE: State = State {
-    matrix: IDENTITY,
-    font: None,
-    size: 0.0,
-    char_space: 0.0,
-    word_space: 0.0,
-    scale: 1.0,
-    leading: 0.0,
-    rise: 0.0,
-};
+const STATE: State =
+    State { matrix: IDENTITY, font: None, size: 0.0, char_space: 0.0, word_space: 0.0, scale: 1.0, leading: 0.0, rise: 0.0 };
 
 /// Reads pages one after the other, and keeps the fonts and drawings that they share.
 pub(super) struct Reader<'f> {
@@ -114,7 +106,8 @@ impl<'f> Reader<'f> {
         }
         let mut drawing = Drawing { spans: Vec::new(), operators_left: OPERATORS_MAX };
         let resources = page.resources.dict().cloned().unwrap_or_default();
-        let mut run = Run { reader: self, resources: &resources, state: STATE, kept: Vec::new(), text: IDENTITY, line: IDENTITY };
+        let mut run =
+            Run { reader: self, resources: &resources, state: STATE, kept: Vec::new(), text: IDENTITY, line: IDENTITY };
         run.all(&content, &mut drawing, budget, 0)?;
         Ok(drawing.spans)
     }
@@ -182,7 +175,8 @@ impl Run<'_, '_> {
                 None => return Ok(()),
                 Some(Token::Word(b"ID")) => skip_image(content, &mut lexer),
                 Some(Token::Word(operator)) => {
-                    let too_many = ParseError::TooLong { what: "drawing on a page", max: OPERATORS_MAX as u64, unit: "operators" };
+                    let too_many =
+                        ParseError::TooLong { what: "drawing on a page", max: OPERATORS_MAX as u64, unit: "operators" };
                     drawing.operators_left = drawing.operators_left.checked_sub(1).ok_or(too_many)?;
                     match operator {
                         b"Do" => self.draw(&operands, drawing, budget, depth)?,
@@ -287,7 +281,13 @@ impl Run<'_, '_> {
         if text.is_empty() || !is_sound || drawing.spans.len() >= SPANS_MAX {
             return;
         }
-        let turns = if a.abs() >= b.abs() { if a >= 0.0 { 0 } else { 2 } } else if b > 0.0 { 1 } else { 3 };
+        let turns = if a.abs() >= b.abs() {
+            if a >= 0.0 { 0 } else { 2 }
+        } else if b > 0.0 {
+            1
+        } else {
+            3
+        };
         let (along, across) = [(x, y), (y, -x), (-x, -y), (-y, x)][usize::from(turns)];
         let end = along + width * a.hypot(b);
         let height = (size * c.hypot(d)).abs();
@@ -295,7 +295,13 @@ impl Run<'_, '_> {
     }
 
     /// Draws what is a drawing of its own.
-    fn draw(&mut self, operands: &[Object], drawing: &mut Drawing, budget: &mut Budget, depth: usize) -> Result<(), ParseError> {
+    fn draw(
+        &mut self,
+        operands: &[Object],
+        drawing: &mut Drawing,
+        budget: &mut Budget,
+        depth: usize,
+    ) -> Result<(), ParseError> {
         let [Object::Name(name)] = operands else { return Ok(()) };
         let file = self.reader.file;
         let Some(forms) = file.get(self.resources, "XObject").dict() else { return Ok(()) };
@@ -305,7 +311,8 @@ impl Run<'_, '_> {
         }
         let content = self.reader.form(stream, budget)?;
         let own = file.get(&stream.dict, "Resources").dict();
-        let numbers: Vec<f64> = file.get(&stream.dict, "Matrix").list().unwrap_or_default().iter().filter_map(Object::number).collect();
+        let numbers: Vec<f64> =
+            file.get(&stream.dict, "Matrix").list().unwrap_or_default().iter().filter_map(Object::number).collect();
         let matrix = Matrix::of(&numbers).unwrap_or(IDENTITY).then(self.state.matrix);
         let state = State { matrix, ..self.state.clone() };
         let resources = own.unwrap_or(self.resources);

@@ -130,15 +130,15 @@ impl<'a> File<'a> {
         }
         let rest = self.bytes.get(start..).unwrap_or_default();
         let found = rest.windows(9).position(|window| window == b"endstream").unwrap_or(rest.len());
-        let trimmed = rest[..found].strip_suffix(b"\r\n").or_else(|| rest[..found].strip_suffix(b"\n")).unwrap_or(&rest[..found]);
+        let trimmed =
+            rest[..found].strip_suffix(b"\r\n").or_else(|| rest[..found].strip_suffix(b"\n")).unwrap_or(&rest[..found]);
         start.min(self.bytes.len()) + trimmed.len()
     }
 
     /// Reads the objects that are in streams.
     fn unpack(&mut self, budget: &mut Budget) -> Result<(), ParseError> {
         let is_packed = |object: &Object| matches!(object, Object::Stream(stream) if stream.dict.is_of_type("ObjStm"));
-        let mut packed: Vec<(usize, Object)> =
-            self.objects.values().filter(|(_, object)| is_packed(object)).cloned().collect();
+        let mut packed: Vec<(usize, Object)> = self.objects.values().filter(|(_, object)| is_packed(object)).cloned().collect();
         packed.sort_by_key(|&(at, _)| at);
         let mut values_left = super::lexer::VALUES_MAX;
         for (at, object) in packed {

@@ -33,9 +33,7 @@ pub(super) fn decode(raw: &[u8], dict: &Dict, file: &File<'_>, budget: &mut Budg
                 lzw(&bytes, early, bytes_max).and_then(|bytes| predict(bytes, parameters, file))
             }
             "ASCII85Decode" | "A85" => Some(ascii85(&bytes)),
-            "ASCIIHexDecode" | "AHx" => {
-                Some(hex_bytes(bytes.split(|&byte| byte == b'>').next().unwrap_or_default()))
-            }
+            "ASCIIHexDecode" | "AHx" => Some(hex_bytes(bytes.split(|&byte| byte == b'>').next().unwrap_or_default())),
             "RunLengthDecode" | "RL" => run_length(&bytes, bytes_max),
             "Crypt" => continue,
             _ => return Ok(Vec::new()),

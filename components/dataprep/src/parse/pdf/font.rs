@@ -150,7 +150,8 @@ fn simple_widths(dict: &Dict, file: &File<'_>) -> HashMap<u32, f64> {
     let first = file.get(dict, "FirstChar").count().unwrap_or(0);
     let list = file.get(dict, "Widths").list().unwrap_or_default();
     // Fonts that are drawn by operators have a scale of their own.
-    let scale = file.get(dict, "FontMatrix").list().and_then(|matrix| matrix.first()?.number()).map_or(1.0, |scale| scale * 1000.0);
+    let scale =
+        file.get(dict, "FontMatrix").list().and_then(|matrix| matrix.first()?.number()).map_or(1.0, |scale| scale * 1000.0);
     let numbers = list.iter().take(256).filter_map(|width| file.resolve(width).number()).map(|width| width * scale);
     (first..=u32::MAX).zip(numbers).collect()
 }
@@ -164,8 +165,7 @@ fn simple_codes(dict: &Dict, name: &str, file: &File<'_>) -> Vec<String> {
         () if file.get(dict, "Subtype").name() == Some("TrueType") => Base::WinAnsi,
         () => Base::Standard,
     });
-    let mut texts: Vec<String> =
-        (0..=255).map(|code| base.character(code).map(String::from).unwrap_or_default()).collect();
+    let mut texts: Vec<String> = (0..=255).map(|code| base.character(code).map(String::from).unwrap_or_default()).collect();
     let differences = encoding.dict().and_then(|dict| file.get(dict, "Differences").list()).unwrap_or_default();
     let mut code = 0_usize;
     for difference in differences {
@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn a_simple_font_has_an_encoding_and_differences() {
-        let font = font("<</Widths [500 250] /FirstChar 65 /Encoding <</BaseEncoding /WinAnsiEncoding /Differences [66 /Euro /f_i]>>>>");
+        let font = font(
+            "<</Widths [500 250] /FirstChar 65 /Encoding <</BaseEncoding /WinAnsiEncoding /Differences [66 /Euro /f_i]>>>>",
+        );
         assert_eq!(show(&font, b"A"), ("A".into(), 500.0));
         assert_eq!(show(&font, b"BC").0, "€fi");
     }

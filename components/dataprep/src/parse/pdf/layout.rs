@@ -153,7 +153,8 @@ fn starts_block(before: &Line, line: &Line) -> bool {
 
 fn is_list_item(text: &str) -> bool {
     let text = text.trim_start();
-    let is_bullet = text.starts_with(['•', '◦', '▪', '‣', '●', '○', '■', '–']) && text.chars().nth(1).is_some_and(char::is_whitespace);
+    let is_bullet =
+        text.starts_with(['•', '◦', '▪', '‣', '●', '○', '■', '–']) && text.chars().nth(1).is_some_and(char::is_whitespace);
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let is_number = (1..=2).contains(&digits) && (text[digits..].starts_with(". ") || text[digits..].starts_with(") "));
     is_bullet || is_number
@@ -238,7 +239,8 @@ impl Headings {
         }
         let body = by_size.iter().max_by_key(|&(&size, &length)| (length, -size)).map_or(0, |(&size, _)| size);
         let body_size = body as f64 / 2.0;
-        let mut sizes: Vec<i64> = by_size.into_keys().filter(|&size| size as f64 / 2.0 > body_size * HEADING_SIZE_MIN).collect();
+        let mut sizes: Vec<i64> =
+            by_size.into_keys().filter(|&size| size as f64 / 2.0 > body_size * HEADING_SIZE_MIN).collect();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         Self { body_size, is_body_bold: bold * 2 > all, sizes }
     }
@@ -249,7 +251,8 @@ impl Headings {
             return None;
         }
         let by_size = self.sizes.iter().position(|&size| size == half_points(line.size));
-        let is_bold = line.is_bold && !self.is_body_bold && line.size > self.body_size * 0.95 && !text.ends_with(['.', ',', ';']);
+        let is_bold =
+            line.is_bold && !self.is_body_bold && line.size > self.body_size * 0.95 && !text.ends_with(['.', ',', ';']);
         let place = by_size.or(is_bold.then_some(self.sizes.len()))?;
         Some(u8::try_from(place + 1).unwrap_or(6).min(6))
     }
@@ -312,7 +315,10 @@ mod tests {
     #[test]
     fn running_heads_are_left_out() {
         let page = |number: usize| {
-            format!("BT /F 10 Tf 0 700 Td (Report 7, page {number}) Tj 0 -40 Td (text {}) Tj ET", ["one", "two", "three"][number])
+            format!(
+                "BT /F 10 Tf 0 700 Td (Report 7, page {number}) Tj 0 -40 Td (text {}) Tj ET",
+                ["one", "two", "three"][number]
+            )
         };
         let pages = [page(0), page(1), page(2)];
         let contents: Vec<&str> = pages.iter().map(String::as_str).collect();

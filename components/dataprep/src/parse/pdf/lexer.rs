@@ -262,7 +262,9 @@ fn hex_pair(pair: &[u8]) -> Option<u8> {
 /// A number as PDF has it: without an exponent. Several signs, which some writers make, count as one.
 fn number(word: &[u8]) -> Option<f64> {
     let digits = word.iter().position(|byte| !matches!(byte, b'+' | b'-')).map(|at| &word[at..])?;
-    if !digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.' || *byte == b'-') || !digits.iter().any(u8::is_ascii_digit) {
+    if !digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.' || *byte == b'-')
+        || !digits.iter().any(u8::is_ascii_digit)
+    {
         return None;
     }
     let whole = digits.split(|&byte| byte == b'-').next().unwrap_or_default();
