@@ -204,7 +204,7 @@ fn remove_running(pages: &mut [Vec<Line>]) {
         let is_running = |&(edge, index): &(usize, usize)| {
             let count = counts.get(&(edge, lines[index].running_text())).copied().unwrap_or(0);
             // A page of one line is not only its own running head.
-            count >= pages_min && lines.len() > 1
+            (count >= pages_min || is_page_number(&lines[index].text)) && lines.len() > 1
         };
         let mut running: Vec<usize> =
             found.filter_map(|(edge, index)| Some((edge, index?))).filter(is_running).map(|(_, index)| index).collect();
@@ -213,6 +213,15 @@ fn remove_running(pages: &mut [Vec<Line>]) {
             lines.remove(index);
         }
     }
+}
+
+/// Whether a line is only the number of its page, as `7`, `- 7 -` or `Page 7 of 12`.
+fn is_page_number(text: &str) -> bool {
+    let is_number = |word: &str| (1..=4).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_around =
+        |word: &str| matches!(word.to_lowercase().as_str(), "page" | "seite" | "p." | "of" | "von" | "/" | "-" | "–" | "|");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.len() <= 4 && words.iter().any(|word| is_number(word)) && words.iter().all(|word| is_number(word) || is_around(word))
 }
 
 /// Which lines are headings, by what most of the document's letters look like.
@@ -310,6 +319,16 @@ mod tests {
             (Kind::Paragraph, "more text"),
         ];
         assert_eq!(blocks("a.pdf", &pdf(&[content])), expected.map(|(kind, text)| (kind, text.to_owned())));
+    }
+
+    #[test]
+    fn numbers_of_pages_are_known() {
+        for text in ["7", "- 7 -", "Page 7 of 12", "Seite 3"] {
+            assert!(is_page_number(text), "{text}");
+        }
+        for text in ["", "Page", "7 ships", "12345", "of 1 2 3 4"] {
+            assert!(!is_page_number(text), "{text}");
+        }
     }
 
     #[test]
