@@ -112,7 +112,9 @@ pub(crate) enum ParseError {
     TooLong { what: &'static str, max: u64, unit: &'static str },
     #[error("it is nested more than {DEPTH_MAX} levels deep")]
     TooDeep,
-    #[error("its compressed parts come to more than the limit of {bytes_max} bytes: it looks like a decompression bomb")]
+    #[error(
+        "its compressed parts come to more than {bytes_max} bytes, or to far more than is usual: it looks like a decompression bomb"
+    )]
     Bomb { bytes_max: u64 },
     #[error("reading it took longer than the limit of {ms_max} ms: divide it")]
     TooSlow { ms_max: u64 },
