@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use policy::{Keys, Labels, NewKey, Selection};
-use runtime::AuthMode;
+use runtime::{AUDIT_FOLDER, AuthMode, Recording};
 use serde_json::{Value, json};
 use store::StoreError;
 use tests::{FakeInference, FakeStore, Reply, Setup, TestServer};
@@ -44,9 +44,8 @@ pub(crate) fn code(reply: &Value) -> &str {
     reply["error"]["code"].as_str().unwrap_or_default()
 }
 
-/// Makes a key of a tenant before the server starts.
-pub(crate) fn key(setup: &Setup, tenant: &str, labels: &str) -> String {
-    let new = NewKey {
+fn new_key(tenant: &str, labels: &str) -> NewKey {
+    NewKey {
         name: String::new(),
         tenant: tenant.parse().expect("a name"),
         components: Selection::All,
@@ -54,8 +53,12 @@ pub(crate) fn key(setup: &Setup, tenant: &str, labels: &str) -> String {
         is_admin: false,
         labels: labels.parse::<Labels>().expect("labels"),
         seconds: None,
-    };
-    let (key, text) = new.make(1_700_000_000).expect("a key");
+    }
+}
+
+/// Makes a key of a tenant before the server starts.
+pub(crate) fn key(setup: &Setup, tenant: &str, labels: &str) -> String {
+    let (key, text) = new_key(tenant, labels).make(1_700_000_000).expect("a key");
     Keys::change(&setup.config.keys_file(), |keys| keys.add(key)).expect("the file takes it");
     text
 }
@@ -174,6 +177,46 @@ fn what_failed_is_told_to_the_operator_and_not_to_the_guest() {
         assert_eq!((reply.status, code(&reply.json())), (status, told));
         assert!(!reply.text().contains("/srv"), "{}", reply.text());
     }
+}
+
+#[test]
+fn an_erased_tenant_has_nothing_left_and_others_have_theirs() {
+    let setup = setup(POLICY).configure(|config| config.auth.mode = AuthMode::Required);
+    let file = setup.config.keys_file();
+    let admin = new_key("ops", "");
+    let (admin, admin_text) = NewKey { is_admin: true, ..admin }.make(1_700_000_000).expect("a key");
+    Keys::change(&file, |keys| keys.add(admin)).expect("the file takes it");
+    let [one, other] = ["acme", "other"].map(|tenant| key(&setup, tenant, ""));
+    let data = setup.config.data.clone();
+    let server = setup.start();
+    for key in [&one, &other] {
+        for store in ["notes", "history"] {
+            let set = with_key(&server, key, "/kv/set", &json!({"store": store, "key": "k", "value": "v"}));
+            assert_eq!(set.status, 200, "{}", set.text());
+        }
+    }
+    assert!(data.join("store/acme").exists());
+    let erased = server.send("DELETE", "/admin/tenants/acme", &[("x-api-key", &admin_text)], b"");
+    assert_eq!((erased.status, &erased.json()["erased"]["keys"]), (200, &json!(1)), "{}", erased.text());
+    assert!(erased.json()["erased"]["store"].as_u64() >= Some(2), "{}", erased.text());
+    assert!(!data.join("store/acme").exists() && data.join("store/other").exists());
+    let get = with_key(&server, &other, "/kv/get", &json!({"store": "notes", "key": "k"}));
+    assert_eq!(get.json()["ok"]["value"], "v");
+}
+
+#[test]
+fn what_is_used_is_recorded_by_its_name_and_without_its_contents() {
+    let setup = setup(POLICY).configure(|config| config.audit.uses = Recording::Closed);
+    let log = setup.config.data.join(AUDIT_FOLDER);
+    let server = setup.start();
+    kv(&server, "set", &json!({"store": "notes", "key": "my-key", "value": "my-value"}));
+    kv(&server, "get", &json!({"store": "other", "key": "my-key"}));
+    let text = server.stop_and(|| {
+        let files = std::fs::read_dir(&log).expect("a folder").map(|entry| entry.expect("lists").path());
+        files.map(|file| String::from_utf8_lossy(&std::fs::read(file).expect("reads")).into_owned()).collect::<String>()
+    });
+    assert!(text.contains("\"kv-set\"") && text.contains("\"kv-get\""), "{text}");
+    assert!(!text.contains("my-key") && !text.contains("my-value"), "{text}");
 }
 
 #[test]
