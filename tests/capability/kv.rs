@@ -103,6 +103,10 @@ fn what_is_not_granted_is_denied_and_does_not_reach_the_store() {
     }
     assert_eq!(store.counts().operations, 0);
     assert_eq!(kv(&server, "get", &json!({"store": "read-1", "key": "a"})), json!({"ok": null}));
+    let counted = |operation: &str| {
+        server.metric(&format!("tessera_store_operations_total{{component=\"store\",operation=\"{operation}\"}}"))
+    };
+    assert_eq!((counted("kv-get"), counted("kv-set")), (1.0, 0.0));
 }
 
 #[test]
