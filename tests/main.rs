@@ -19,6 +19,8 @@ mod attack {
 }
 mod audit;
 mod capability {
+    mod background;
+    mod blob;
     mod call;
     mod config;
     mod embed;
@@ -28,12 +30,14 @@ mod capability {
     mod handler;
     mod http;
     mod imports;
+    mod kv;
     mod log;
     mod nn;
     mod outside;
     mod rerank;
     mod secret;
     mod tokenize;
+    mod vector;
 }
 mod callers;
 mod cases;
