@@ -429,8 +429,9 @@ row("K38", "hallucination")(
     without_model(
         "/v1/hallucination_detection",
         {
-            "messages": "Given the following QUESTION, DOCUMENT and ANSWER you must analyze the provided answer "
-            "and determine whether it is faithful to the contents of the DOCUMENT.\n--\nQUESTION: What is the sky?\n--\nDOCUMENT: The sky is blue.\n--\nANSWER: Green.",
+            "messages": "Given the following QUESTION, DOCUMENT and ANSWER you must analyze the provided answer and "
+            "determine whether it is faithful to the contents of the DOCUMENT.\n--\nQUESTION: What is the sky?\n--\n"
+            "DOCUMENT: The sky is blue.\n--\nANSWER: Green.",
             "max_tokens": 600,
             "model": "PatronusAI/Llama-3-Patronus-Lynx-8B-Instruct",
         },
