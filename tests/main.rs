@@ -20,6 +20,7 @@ mod attack {
 mod audit;
 mod capability {
     mod call;
+    mod classify;
     mod config;
     mod embed;
     mod env;
@@ -55,10 +56,12 @@ mod lifecycle;
 mod mcp;
 mod model {
     mod bert;
+    mod classifier;
     mod expected;
     mod language;
     mod llama_cpp;
     mod minilm;
+    mod rampart;
     mod roberta;
 }
 mod plugins;

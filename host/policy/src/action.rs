@@ -12,6 +12,8 @@ use crate::Callee;
 pub enum Action<'a> {
     /// Embed with a model.
     Embed(&'a str),
+    /// Classify with a model.
+    Classify(&'a str),
     /// Rerank with a model.
     Rerank(&'a str),
     /// Have a model generate.
@@ -45,13 +47,15 @@ pub enum Action<'a> {
 
 impl Action<'_> {
     /// The names of actions that can be granted, as rules and `tessera policy explain` write them.
-    pub const NAMES: [&'static str; 12] =
-        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "secret", "tokenize", "write"];
+    pub const NAMES: [&'static str; 13] = [
+        "call", "classify", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "secret", "tokenize", "write",
+    ];
 
     /// Its name, as in rules.
     pub fn name(&self) -> &'static str {
         match self {
             Action::Embed(_) => "embed",
+            Action::Classify(_) => "classify",
             Action::Rerank(_) => "rerank",
             Action::Generate(_) => "generate",
             Action::Tokenize(_) => "tokenize",
@@ -81,6 +85,7 @@ impl<'a> Action<'a> {
     pub(crate) fn target(&self) -> &'a str {
         match self {
             Action::Embed(target)
+            | Action::Classify(target)
             | Action::Rerank(target)
             | Action::Generate(target)
             | Action::Tokenize(target)

@@ -115,8 +115,10 @@ pub struct Decision {
 
 impl Ask {
     /// The names of actions.
-    pub const NAMES: [&'static str; 13] =
-        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "write"];
+    pub const NAMES: [&'static str; 14] = [
+        "call", "classify", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "route", "secret",
+        "tokenize", "write",
+    ];
 
     /// Reads an action and its target: `embed all-minilm-l6-v2` (without a name, the default model), `http "POST https://…"`
     /// (without a method, GET), `read /data/x`, `secret NAME`, `config KEY`, `call NAME/INTERFACE`, `log`, `route "POST /v1/x"`.
@@ -127,6 +129,7 @@ impl Ask {
         let named = |action, what, example| target.map(String::from).ok_or(AskError::NoTarget { action, what, example });
         let model = |capability| Ok(Ask::Model { capability, model: target.map(str::parse).transpose()? });
         match action {
+            "classify" => model("classify"),
             "embed" => model("embed"),
             "generate" => model("generate"),
             "rerank" => model("rerank"),
@@ -190,6 +193,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
     let cost = Cost { input_tokens: 1, output_tokens: 0 };
     Ok(match capability {
         "embed" => rights.embed(model, cost)?.redeem().model,
+        "classify" => rights.classify(model, cost)?.redeem().model,
         "rerank" => rights.rerank(model, cost)?.redeem().model,
         "tokenize" => rights.tokenize(model, cost)?.redeem().model,
         "nn" => rights.nn(model.unwrap_or(DEFAULT_MODEL), cost)?.redeem().model,
@@ -200,6 +204,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
 fn model_action<'a>(capability: &str, model: &'a str) -> Action<'a> {
     match capability {
         "embed" => Action::Embed(model),
+        "classify" => Action::Classify(model),
         "rerank" => Action::Rerank(model),
         "tokenize" => Action::Tokenize(model),
         "nn" => Action::Nn(model),
@@ -277,7 +282,7 @@ mod tests {
     #[test]
     fn what_is_no_question_is_told_how_to_ask() {
         let cases = [
-            ("fly", None, "`fly` is no action: there are call, config, embed,"),
+            ("fly", None, "`fly` is no action: there are call, classify, config,"),
             ("log", Some("x"), "leave `x` out"),
             ("nn", None, "`nn` needs to know which model"),
             ("http", None, "`http` needs to know which request, as in `http \"POST https://"),
@@ -353,6 +358,8 @@ hosts = []
 headers = []
 [tokenize]
 models = ["t"]
+[classify]
+models = ["c"]
 "#;
 
     #[test]
@@ -360,6 +367,7 @@ models = ["t"]
         let (granted, bare) = (World::new(POLICY), World::new(""));
         let cases = [
             ("call", "x/a:b/c", "call x/a:b/c by policies/chat.toml:5"),
+            ("classify", "c", "classify with c by policies/chat.toml:31"),
             ("config", "language", "read the setting language by policies/chat.toml:7"),
             ("embed", "", "embed with e by policies/chat.toml:9"),
             ("generate", "g", "generate g by policies/chat.toml:16"),

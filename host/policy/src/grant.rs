@@ -1,6 +1,7 @@
 //! What an operator grants: one file a capability, each a policy section with its checks.
 
 pub(crate) mod call;
+pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod embed;
 pub(crate) mod env;
@@ -51,4 +52,4 @@ macro_rules! sections {
         }
     };
 }
-sections!(call, config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize);
+sections!(call, classify, config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize);

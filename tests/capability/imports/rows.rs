@@ -133,6 +133,14 @@ const START: &str = "tessera:generate/generate-poll@0.1 start";
 #[rustfmt::skip] // one line for each function that is exercised
 pub(super) static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| vec![
     // Ours.
+    row("tessera:classify/classify@0.1", &["classify"],
+        power("classifier", request("POST /classify", r#"{"texts": ["x"], "model": "fake"}"#, "UnknownModel"), "short",
+            [request("POST /classify", r#"{"texts": ["x"], "model": "other"}"#, "UnknownModel")])),
+    row("tessera:classify/classify@0.1", &["find-entities"],
+        power("classifier", request("POST /find-entities", r#"{"texts": ["X"], "model": "fake"}"#, "UnknownModel"), "CAPITALS",
+            [request("POST /find-entities", r#"{"texts": ["X"], "model": "other"}"#, "UnknownModel")])),
+    row("tessera:classify/classify@0.1", &["models"],
+        shows("classifier", request("GET /models", "", "[]"), Some("[\"fake\"]"))),
     row("tessera:config/config@0.1", &["get"],
         power("probe", request("GET /config/shown", "", "is not set"), "\"1\"",
             [request("GET /config/hidden", "", "is not set")])),
@@ -141,6 +149,9 @@ pub(super) static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| vec![
     row("tessera:embed/embed@0.1", &["embed"],
         power("probe", request("POST /embed", r#"{"text": "x", "model": "fake"}"#, UNKNOWN), "values",
             [request("POST /embed", r#"{"text": "x", "model": "other"}"#, UNKNOWN)])),
+    row("tessera:embed/embed@0.1", &["embed-tokens"],
+        power("probe", request("POST /embed-tokens", r#"{"text": "x", "model": "fake"}"#, UNKNOWN), "pooled",
+            [request("POST /embed-tokens", r#"{"text": "x", "model": "other"}"#, UNKNOWN)])),
     row("tessera:embed/embed@0.1", &["models"], shows("probe", request("GET /embed/models", "", "[]"), Some("[\"fake\"]"))),
     row("tessera:generate/generate@0.1", &["generate"],
         power("scribe", request("POST /generate", r#"{"text": "x", "model": "fake"}"#, UNKNOWN), "generated_tokens",

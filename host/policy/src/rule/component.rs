@@ -62,17 +62,18 @@ impl ComponentRules {
 fn index(action: &Action<'_>) -> Option<usize> {
     Some(match action {
         Action::Call(_) => 0,
-        Action::Config(_) => 1,
-        Action::Embed(_) => 2,
-        Action::Generate(_) => 3,
-        Action::Http { .. } => 4,
-        Action::Log => 5,
-        Action::Nn(_) => 6,
-        Action::Read(_) => 7,
-        Action::Rerank(_) => 8,
-        Action::Secret(_) => 9,
-        Action::Tokenize(_) => 10,
-        Action::Write(_) => 11,
+        Action::Classify(_) => 1,
+        Action::Config(_) => 2,
+        Action::Embed(_) => 3,
+        Action::Generate(_) => 4,
+        Action::Http { .. } => 5,
+        Action::Log => 6,
+        Action::Nn(_) => 7,
+        Action::Read(_) => 8,
+        Action::Rerank(_) => 9,
+        Action::Secret(_) => 10,
+        Action::Tokenize(_) => 11,
+        Action::Write(_) => 12,
         Action::Socket(_) => return None,
     })
 }
@@ -248,6 +249,7 @@ pub(super) mod tests {
         let callee = "a/b:c/d".parse().expect("a callee");
         let all = [
             Action::Call(&callee),
+            Action::Classify("a"),
             Action::Config("a"),
             Action::Embed("a"),
             Action::Generate("a"),
@@ -331,7 +333,14 @@ pub(super) mod tests {
     #[test]
     fn groups_forbid_each_of_their_actions() {
         let grouped = chat(&[], "forbid (principal, action in [Action::\"model\", Action::\"file\"], resource);");
-        for action in [Action::Embed("a"), Action::Generate("a"), Action::Nn("a"), Action::Rerank("a"), Action::Tokenize("a")] {
+        for action in [
+            Action::Classify("a"),
+            Action::Embed("a"),
+            Action::Generate("a"),
+            Action::Nn("a"),
+            Action::Rerank("a"),
+            Action::Tokenize("a"),
+        ] {
             assert_eq!(grouped.forbids(action), Some(0), "{action}");
         }
         assert_eq!((grouped.forbids(Action::Read("/a")), grouped.forbids(Action::Write("/a"))), (Some(0), Some(0)));
