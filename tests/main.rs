@@ -22,6 +22,7 @@ mod capability {
     mod background;
     mod blob;
     mod call;
+    mod classify;
     mod config;
     mod embed;
     mod env;
@@ -60,10 +61,12 @@ mod lifecycle;
 mod mcp;
 mod model {
     mod bert;
+    mod classifier;
     mod expected;
     mod language;
     mod llama_cpp;
     mod minilm;
+    mod rampart;
     mod roberta;
 }
 mod plugins;
