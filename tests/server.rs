@@ -213,6 +213,7 @@ impl TestServer {
                 .bundled("reranking")
                 .bundled("chat")
                 .bundled("chathistory")
+                .bundled("dataprep")
                 .bundled("feedback")
                 .bundled("prompt-template")
                 .bundled("prompts")
