@@ -123,7 +123,8 @@ pub(crate) fn by_patterns(text: &str, types: &[Type]) -> Vec<Find> {
     resolve(patterns::find(text).into_iter().filter(|find| types.contains(&find.kind)).collect())
 }
 
-/// Adds what the model has found of these types and is sure enough of. Where both found something, the patterns are right.
+/// Adds what the model has found of these types and is sure enough of. Where both found something, the patterns are right:
+/// their finds come in order and apart from each other.
 pub(crate) fn with_model(finds: Vec<Find>, text: &str, entities: &[Entity], (types, score_min): (&[Type], f32)) -> Vec<Find> {
     let find = |entity: &Entity| {
         let range = entity.start as usize..entity.end as usize;
@@ -131,8 +132,10 @@ pub(crate) fn with_model(finds: Vec<Find>, text: &str, entities: &[Entity], (typ
         let is_there = text.get(range.clone()).is_some_and(|part| part.chars().any(char::is_alphanumeric));
         (is_there && entity.score >= score_min).then_some(Find { kind, range })
     };
-    let meets =
-        |find: &Find| finds.iter().any(|other| other.range.start < find.range.end && find.range.start < other.range.end);
+    let meets = |find: &Find| {
+        let next = finds.partition_point(|other| other.range.end <= find.range.start);
+        finds.get(next).is_some_and(|other| other.range.start < find.range.end)
+    };
     let found = joined(entities.iter().filter_map(find).filter(|find| !meets(find)).collect());
     resolve(finds.into_iter().chain(found).collect())
 }
