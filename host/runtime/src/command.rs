@@ -115,7 +115,8 @@ pub async fn run_command(
     inference: Arc<dyn Inference>,
 ) -> Result<u8, CommandError> {
     let Command { files, arguments, policy } = command;
-    let sandbox = Arc::new(sandbox(config, inference.clone(), keeps_data(&files))?);
+    let stores = keeps_data(&files).then(|| Stores::open(config)).transpose()?;
+    let sandbox = Arc::new(sandbox(config, inference.clone(), stores)?);
     let facts = ServerFacts::new(config, inference.as_ref()).map_err(CommandError::Random)?;
     let policy = snapshot(&policy, &files, policies, &facts)?;
     files.admit(policies, &policy, &sandbox.record)?;
@@ -133,13 +134,12 @@ fn keeps_data(files: &ComponentFiles) -> bool {
 }
 
 /// What a command runs in. The audit log is a server's, which may be running beside it.
-fn sandbox(config: &ServerConfig, inference: Arc<dyn Inference>, keeps_data: bool) -> Result<Sandbox, CommandError> {
+fn sandbox(config: &ServerConfig, inference: Arc<dyn Inference>, stores: Option<Stores>) -> Result<Sandbox, CommandError> {
     let off = Recording::Off;
     let audit = AuditConfig { access: off, deny: off, uses: off, admin: off, ..AuditConfig::default() };
     let config = ServerConfig { audit, ..config.clone() };
     let metrics = Arc::new(Metrics::new(inference.clone()));
     let audit = Audit::open(&config, None, &metrics)?;
-    let stores = keeps_data.then(|| Stores::open(&config)).transpose()?;
     Sandbox::new(&config, (inference, stores), metrics, audit).map_err(CommandError::Sandbox)
 }
 
