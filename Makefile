@@ -2,6 +2,7 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
+GUESTS = $(patsubst components/%/Cargo.toml,-p %,$(wildcard components/*/Cargo.toml))
 
 .PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-openai test-oidc test-mcp test-plugins test-openapi test-wgpu check-gpu
 	test-mcp test-plugins
@@ -33,8 +34,7 @@ test: ## Runs all tests, as CI does (about three minutes once built)
 lint: ## Checks formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	cargo clippy --release --locked -p tessera-sdk -p chat -p chathistory -p embeddings -p feedback -p prompt-template -p prompts -p reranking \
-	  -p retriever -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk $(GUESTS) -- -D warnings
 
 fmt: ## Formats the code
 	cargo fmt --all

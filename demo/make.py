@@ -1,9 +1,9 @@
 """Makes documents/travel-policy.docx and documents/kestrel-200.pdf from their texts in sources/.
 
-The two are in the repository, so this is needed only after a text has changed. The same texts give the same bytes.
-Packages: requirements.txt beside this file.
-usage: python make.py
+The two are in the repository, so this is needed only after a text has changed. The same texts give the same bytes. Packages:
+requirements.txt beside this file. usage: python make.py
 """
+
 import datetime
 import io
 import pathlib
@@ -90,8 +90,15 @@ def pdf(parts, path):
         pdfmetrics.registerFont(TTFont(name, str(fonts / f"{name}.ttf")))
     title = next(content for kind, content in parts if kind == 1)
     document = SimpleDocTemplate(
-        str(path), pagesize=pagesizes.A4, title=title, author=AUTHOR,
-        leftMargin=24 * mm, rightMargin=24 * mm, topMargin=22 * mm, bottomMargin=22 * mm)
+        str(path),
+        pagesize=pagesizes.A4,
+        title=title,
+        author=AUTHOR,
+        leftMargin=24 * mm,
+        rightMargin=24 * mm,
+        topMargin=22 * mm,
+        bottomMargin=22 * mm,
+    )
     flow = [piece for kind, content in parts for piece in flowables(kind, content, document.width)]
 
     def footer(canvas, template):
@@ -103,21 +110,26 @@ def pdf(parts, path):
 
 
 def flowables(kind, content, width):
-    plain = ParagraphStyle("plain", fontName="Vera", fontSize=9.5, leading=14, spaceAfter=6)
-    cell = ParagraphStyle("cell", plain, fontSize=8.5, leading=11, spaceAfter=0)
+    plain = ParagraphStyle("plain", fontName="Vera", fontSize=10.5, leading=16, spaceAfter=6)
+    cell = ParagraphStyle("cell", plain, fontSize=9.5, leading=13, spaceAfter=0)
     if kind == "text":
         return [Paragraph(escape(content), plain)]
     if kind == "list":
         return [ListFlowable([Paragraph(escape(item), plain) for item in content], bulletType="bullet")]
     if kind == "table":
         rows = [[Paragraph(escape(text), cell) for text in row] for row in content]
-        lines = TableStyle([
-            ("GRID", (0, 0), (-1, -1), 0.5, colors.grey), ("BACKGROUND", (0, 0), (-1, 0), colors.whitesmoke),
-            ("VALIGN", (0, 0), (-1, -1), "TOP")])
+        lines = TableStyle(
+            [
+                ("GRID", (0, 0), (-1, -1), 0.5, colors.grey),
+                ("BACKGROUND", (0, 0), (-1, 0), colors.whitesmoke),
+                ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ]
+        )
         return [Table(rows, colWidths=widths(content, width), repeatRows=1, style=lines), Spacer(1, 8)]
     size = {1: 20, 2: 14, 3: 11}[kind]
-    heading = ParagraphStyle("heading", fontName="VeraBd", fontSize=size, leading=size * 1.3, spaceBefore=size * 0.7,
-                             spaceAfter=5, keepWithNext=True)
+    heading = ParagraphStyle(
+        "heading", fontName="VeraBd", fontSize=size, leading=size * 1.3, spaceBefore=size * 0.7, spaceAfter=5, keepWithNext=True
+    )
     return [Paragraph(escape(content), heading)]
 
 
@@ -129,7 +141,10 @@ def widths(rows, width):
 
 
 def main():
-    for source, target, make in (("travel-policy.md", "travel-policy.docx", word_document), ("kestrel-200.md", "kestrel-200.pdf", pdf)):
+    for source, target, make in (
+        ("travel-policy.md", "travel-policy.docx", word_document),
+        ("kestrel-200.md", "kestrel-200.pdf", pdf),
+    ):
         parts = list(blocks((HERE / "sources" / source).read_text(encoding="utf-8")))
         make(parts, HERE / "documents" / target)
         print(f"documents/{target}: {(HERE / 'documents' / target).stat().st_size} bytes")

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Asks a running server the questions of demo/questions.json about demo/documents, and counts.
 
-Of the answerable ones: is the answer in a passage that the answer cites with `[n]`, and is it in the answer itself. Of the others: does
-the server decline. Every question is asked twice, streamed and not. Exits 1 unless the cited passage has the answer for ANSWERED_MIN
-questions and DECLINED_MIN others are declined, both ways.
+Of the answerable ones: is the answer in a passage that the answer cites with `[n]`, and is it in the answer itself. Of the
+others: does the server decline. Every question is asked twice, streamed and not. Exits 1 unless the cited passage has the
+answer for ANSWERED_MIN questions and DECLINED_MIN others are declined, both ways.
 
 usage: chatqna_eval.py URL [--key KEY] [--model NAME] [--index NAME] [--max-tokens N] [--no-ingest] [--only stream|whole]
 """
+
 import argparse
 import json
 import pathlib
@@ -88,7 +89,11 @@ class Tally:
         self.wrong_document += bool(cited) and not any(source.get("name") == case["document"] for source in cited)
         if not answer.declined:
             self.firsts.append(answer.first_s)
-        marks = "declined" if answer.declined else f"{'cited' if cited else 'found' if found else '-'}, {'said' if is_said else 'not said'}"
+        marks = (
+            "declined"
+            if answer.declined
+            else f"{'cited' if cited else 'found' if found else '-'}, {'said' if is_said else 'not said'}"
+        )
         self.line(case, marks, answer, is_good=bool(cited))
 
     def unanswerable(self, case, answer):
@@ -97,17 +102,27 @@ class Tally:
 
     def line(self, case, marks, answer, is_good):
         text = rag.squeezed(answer.text)
-        print(f"{'ok ' if is_good else 'BAD'} {self.way:6} {marks:17} {answer.first_s:6.2f} s  {case['question'][:70]:70}  {text[:110]}")
+        print(
+            f"{'ok ' if is_good else 'BAD'} {self.way:6} {marks:17} {answer.first_s:6.2f} s  "
+            f"{case['question'][:70]:70}  {text[:110]}"
+        )
 
     def passes(self):
         return self.cited >= ANSWERED_MIN and self.declined >= DECLINED_MIN
 
     def summary(self, cases):
         answerable, others = len(cases["answerable"]), len(cases["unanswerable"])
-        first = f"first token {statistics.median(self.firsts):.2f} s, at most {max(self.firsts):.2f} s" if self.firsts else "no answers"
-        return (f"{self.way:6}  answer in a cited passage {self.cited}/{answerable} (at least {ANSWERED_MIN}), in any source "
-                f"{self.found}, in the answer {self.said}, declined although answerable {self.refused}, cited from another document "
-                f"{self.wrong_document}; unanswerable declined {self.declined}/{others} (at least {DECLINED_MIN}); {first}")
+        first = (
+            f"first token {statistics.median(self.firsts):.2f} s, at most {max(self.firsts):.2f} s"
+            if self.firsts
+            else "no answers"
+        )
+        return (
+            f"{self.way:6}  answer in a cited passage {self.cited}/{answerable} (at least {ANSWERED_MIN}), in any source "
+            f"{self.found}, in the answer {self.said}, declined although answerable {self.refused}, "
+            f"cited from another document "
+            f"{self.wrong_document}; unanswerable declined {self.declined}/{others} (at least {DECLINED_MIN}); {first}"
+        )
 
 
 def ingest(server, index):

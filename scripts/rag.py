@@ -1,4 +1,5 @@
 """What the scripts that ask a running server for documents and answers share. Python 3.9 or later, nothing else."""
+
 import json
 import mimetypes
 import pathlib
@@ -73,7 +74,9 @@ def form(files, fields):
         parts.append(f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
     for field, name, content in files:
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        head = f'--{boundary}\r\ncontent-disposition: form-data; name="{field}"; filename="{name}"\r\ncontent-type: {kind}\r\n\r\n'
+        head = (
+            f'--{boundary}\r\ncontent-disposition: form-data; name="{field}"; filename="{name}"\r\ncontent-type: {kind}\r\n\r\n'
+        )
         parts.append(head.encode() + content + b"\r\n")
     return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 

@@ -9,7 +9,7 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use policy::{Keys, NewKey, Selection};
+use policy::{Keys, Labels, NewKey, Selection};
 use runtime::AuthMode;
 use serde_json::{Value, json};
 use tests::{FakeInference, Reply, Setup, TestServer, eventually};
@@ -47,6 +47,7 @@ fn new_key(tenant: &str) -> NewKey {
         components: Selection::All,
         models: Selection::All,
         is_admin: false,
+        labels: Labels::default(),
         seconds: None,
     }
 }

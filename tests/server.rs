@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use engine::{Engine, EngineConfig};
 use policy::audit::Storage;
-use runtime::{Inference, Server, ServerConfig};
+use runtime::{Backends, Inference, Server, ServerConfig, Stores};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -23,6 +23,7 @@ pub struct Setup {
     /// The rest of the configuration.
     pub config: ServerConfig,
     audit: Option<Box<dyn Storage>>,
+    stores: Option<Stores>,
 }
 
 /// The policy of the guest `nn` on the one real server.
@@ -88,7 +89,7 @@ impl Setup {
             drain_ms_max: 2000,
             ..ServerConfig::default()
         };
-        Setup { folder, inference, config, audit: None }
+        Setup { folder, inference, config, audit: None, stores: None }
     }
 
     /// Adds a test guest under its own name, from `tests/guests/NAME`.
@@ -158,6 +159,11 @@ impl Setup {
         Setup { audit: Some(storage), ..self }
     }
 
+    /// Keeps what components keep elsewhere.
+    pub fn stores(self, stores: Stores) -> Setup {
+        Setup { stores: Some(stores), ..self }
+    }
+
     /// Where a component's folder is.
     pub fn component_folder(&self, name: &str) -> PathBuf {
         self.config.components.join(name)
@@ -168,12 +174,12 @@ impl Setup {
         log_if_asked();
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let (config, inference, audit) = (self.config, self.inference, self.audit);
+        let (config, backends) = (self.config, Backends { inference: self.inference, stores: self.stores, audit: self.audit });
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let server = Server::start_with_audit(config, inference, audit).await.expect("the server starts");
+                let server = Server::start_with(config, backends).await.expect("the server starts");
                 let failures = server.failures();
                 ready.send((server.address(), server.admin_address(), failures)).expect("the test waits");
                 server.serve(async { drop(stopped.await) }).await;
@@ -203,9 +209,11 @@ impl TestServer {
             assert!(names.contains(&"all-minilm-l6-v2"), "run `make models` first: {names:?}");
             Setup::new(Arc::new(engine))
                 .bundled("embeddings")
+                .bundled("guardrails")
                 .bundled("reranking")
                 .bundled("chat")
                 .bundled("chathistory")
+                .bundled("dataprep")
                 .bundled("feedback")
                 .bundled("prompt-template")
                 .bundled("prompts")

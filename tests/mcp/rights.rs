@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use policy::audit::{Decision, Kind, Record};
-use policy::{Keys, NewKey, Selection};
+use policy::{Keys, Labels, NewKey, Selection};
 use runtime::{AUDIT_FOLDER, AuthMode};
 use serde_json::json;
 use tests::{FakeInference, Setup};
@@ -18,7 +18,8 @@ fn setup() -> (Setup, String) {
     let components = Selection::Only(["types".parse().expect("a name")].into());
     let name = String::new();
     let tenant = "acme".parse().expect("a name");
-    let new = NewKey { name, tenant, components, models: Selection::All, is_admin: false, seconds: None };
+    let new =
+        NewKey { name, tenant, components, models: Selection::All, is_admin: false, labels: Labels::default(), seconds: None };
     let (key, text) = new.make(0).expect("a key");
     Keys::change(&setup.config.keys_file(), |keys| keys.add(key)).expect("the file takes it");
     (setup, text)

@@ -5,13 +5,15 @@ use std::fmt;
 use http::Method;
 use url::Url;
 
-use crate::Callee;
+use crate::{Callee, StoreVerb};
 
 /// One thing that a component wants to do, and to what.
 #[derive(Debug, Clone, Copy)]
 pub enum Action<'a> {
     /// Embed with a model.
     Embed(&'a str),
+    /// Classify with a model.
+    Classify(&'a str),
     /// Rerank with a model.
     Rerank(&'a str),
     /// Have a model generate.
@@ -35,6 +37,13 @@ pub enum Action<'a> {
     Secret(&'a str),
     /// Call functions of another component.
     Call(&'a Callee),
+    /// Use a place where data is kept.
+    Store {
+        /// To do this there.
+        verb: StoreVerb,
+        /// The place.
+        name: &'a str,
+    },
     /// Read a setting.
     Config(&'a str),
     /// Write to the log.
@@ -44,14 +53,19 @@ pub enum Action<'a> {
 }
 
 impl Action<'_> {
-    /// The names of actions that can be granted, as rules and `tessera policy explain` write them.
-    pub const NAMES: [&'static str; 12] =
-        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "secret", "tokenize", "write"];
+    /// The names of actions that can be granted, as rules and `tessera policy explain` write them, in order.
+    #[rustfmt::skip]
+    pub const NAMES: [&'static str; 25] = [
+        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "classify", "config", "embed", "generate", "http", "kv-delete", "kv-get",
+        "kv-list", "kv-set", "log", "nn", "read", "rerank", "secret", "tokenize", "vector-delete", "vector-find", "vector-list",
+        "vector-upsert", "write",
+    ];
 
     /// Its name, as in rules.
     pub fn name(&self) -> &'static str {
         match self {
             Action::Embed(_) => "embed",
+            Action::Classify(_) => "classify",
             Action::Rerank(_) => "rerank",
             Action::Generate(_) => "generate",
             Action::Tokenize(_) => "tokenize",
@@ -61,6 +75,7 @@ impl Action<'_> {
             Action::Write(_) => "write",
             Action::Secret(_) => "secret",
             Action::Call(_) => "call",
+            Action::Store { verb, .. } => verb.name(),
             Action::Config(_) => "config",
             Action::Log => "log",
             Action::Socket(_) => "socket",
@@ -71,6 +86,7 @@ impl Action<'_> {
     pub fn capability(&self) -> &'static str {
         match self {
             Action::Read(_) | Action::Write(_) => "fs",
+            Action::Store { verb, .. } => verb.capability(),
             _ => self.name(),
         }
     }
@@ -81,6 +97,7 @@ impl<'a> Action<'a> {
     pub(crate) fn target(&self) -> &'a str {
         match self {
             Action::Embed(target)
+            | Action::Classify(target)
             | Action::Rerank(target)
             | Action::Generate(target)
             | Action::Tokenize(target)
@@ -90,6 +107,7 @@ impl<'a> Action<'a> {
             | Action::Secret(target)
             | Action::Config(target)
             | Action::Socket(target) => target,
+            Action::Store { name, .. } => name,
             Action::Call(callee) => callee.as_str(),
             Action::Http { .. } | Action::Log => "",
         }

@@ -11,7 +11,7 @@ use url::Url;
 use crate::explain::{self, DEFAULT_MODEL};
 use crate::{
     Action, Authority, Callee, CalleeError, Caller, Cost, Denial, Denied, Ledger, Mode, ModelName, NameError, Reason, Route,
-    RouteError, Rule, Snapshot, Witness,
+    RouteError, Rule, Snapshot, StoreName, StoreVerb, Witness,
 };
 
 /// Something that a component could want to do.
@@ -39,6 +39,8 @@ pub enum Ask {
     Secret(String),
     /// Call functions of another component.
     Call(Callee),
+    /// Use a place where data is kept.
+    Store(StoreVerb, StoreName),
     /// Read a setting.
     Config(String),
     /// Write to the log.
@@ -66,9 +68,9 @@ pub enum AskError {
     /// The action has none.
     #[error("`log` has no target: leave `{0}` out")]
     NeedlessTarget(String),
-    /// The model has no name that a model can have.
+    /// The model, or the place, has no name that one can have.
     #[error(transparent)]
-    Model(#[from] NameError),
+    Name(#[from] NameError),
     /// The request is none.
     #[error("`{0}` is no request: write `https://host/path`, or a method, a space and that, as `POST https://host/path`")]
     Http(String),
@@ -115,11 +117,16 @@ pub struct Decision {
 
 impl Ask {
     /// The names of actions.
-    pub const NAMES: [&'static str; 13] =
-        ["call", "config", "embed", "generate", "http", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "write"];
+    #[rustfmt::skip]
+    pub const NAMES: [&'static str; 26] = [
+        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "classify", "config", "embed", "generate", "http", "kv-delete", "kv-get",
+        "kv-list", "kv-set", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "vector-delete", "vector-find",
+        "vector-list", "vector-upsert", "write",
+    ];
 
     /// Reads an action and its target: `embed all-minilm-l6-v2` (without a name, the default model), `http "POST https://…"`
-    /// (without a method, GET), `read /data/x`, `secret NAME`, `config KEY`, `call NAME/INTERFACE`, `log`, `route "POST /v1/x"`.
+    /// (without a method, GET), `read /data/x`, `secret NAME`, `config KEY`, `call NAME/INTERFACE`, `kv-get NAME` and the like, `log`,
+    /// `route "POST /v1/x"`.
     ///
     /// # Errors
     /// When there is no such action, or the target is none of its kind.
@@ -127,6 +134,7 @@ impl Ask {
         let named = |action, what, example| target.map(String::from).ok_or(AskError::NoTarget { action, what, example });
         let model = |capability| Ok(Ask::Model { capability, model: target.map(str::parse).transpose()? });
         match action {
+            "classify" => model("classify"),
             "embed" => model("embed"),
             "generate" => model("generate"),
             "rerank" => model("rerank"),
@@ -140,7 +148,11 @@ impl Ask {
             "config" => named("config", "which key", "language").map(Ask::Config),
             "route" => Ok(Ask::Route(named("route", "which route", "\"POST /v1/x\"")?.parse()?)),
             "log" => target.map_or(Ok(Ask::Log), |target| Err(AskError::NeedlessTarget(cut(target)))),
-            _ => Err(AskError::Action(cut(action))),
+            _ => {
+                let verb = StoreVerb::ALL.into_iter().find(|verb| verb.name() == action);
+                let verb = verb.ok_or_else(|| AskError::Action(cut(action)))?;
+                Ok(Ask::Store(verb, named(verb.name(), verb.which(), "documents")?.parse()?))
+            }
         }
     }
 
@@ -174,6 +186,14 @@ impl Ask {
             Ask::Write(path) => rights.write_file(path).map(|()| Action::Write(path))?,
             Ask::Secret(name) => rights.secret(name).map(|_| Action::Secret(name))?,
             Ask::Call(callee) => rights.call(callee).map(|_| Action::Call(callee))?,
+            Ask::Store(verb, name) => {
+                match *verb {
+                    StoreVerb::Blob(verb) => rights.blob(verb, name).map(drop),
+                    StoreVerb::Kv(verb) => rights.kv(verb, name).map(drop),
+                    StoreVerb::Vector(verb) => rights.vector(verb, name).map(drop),
+                }?;
+                Action::Store { verb: *verb, name: name.as_str() }
+            }
             Ask::Config(key) => rights.config(key).map(|_| Action::Config(key))?,
             Ask::Log | Ask::Route(_) => rights.log().map(|_| Action::Log)?,
         };
@@ -190,6 +210,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
     let cost = Cost { input_tokens: 1, output_tokens: 0 };
     Ok(match capability {
         "embed" => rights.embed(model, cost)?.redeem().model,
+        "classify" => rights.classify(model, cost)?.redeem().model,
         "rerank" => rights.rerank(model, cost)?.redeem().model,
         "tokenize" => rights.tokenize(model, cost)?.redeem().model,
         "nn" => rights.nn(model.unwrap_or(DEFAULT_MODEL), cost)?.redeem().model,
@@ -200,6 +221,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
 fn model_action<'a>(capability: &str, model: &'a str) -> Action<'a> {
     match capability {
         "embed" => Action::Embed(model),
+        "classify" => Action::Classify(model),
         "rerank" => Action::Rerank(model),
         "tokenize" => Action::Tokenize(model),
         "nn" => Action::Nn(model),
@@ -277,7 +299,7 @@ mod tests {
     #[test]
     fn what_is_no_question_is_told_how_to_ask() {
         let cases = [
-            ("fly", None, "`fly` is no action: there are call, config, embed,"),
+            ("fly", None, "`fly` is no action: there are blob-delete, blob-get,"),
             ("log", Some("x"), "leave `x` out"),
             ("nn", None, "`nn` needs to know which model"),
             ("http", None, "`http` needs to know which request, as in `http \"POST https://"),
@@ -286,6 +308,8 @@ mod tests {
             ("call", None, "`call` needs to know whom"),
             ("call", Some("a/b"), "`a/b` is no interface"),
             ("config", None, "which key"),
+            ("kv-get", None, "`kv-get` needs to know which store, as in `kv-get documents`"),
+            ("vector-find", Some("a b"), "`a b` is no store, collection or container name"),
             ("route", None, "which route"),
             ("embed", Some("a/b"), "`a/b` is no model name"),
             ("http", Some("a.example"), "`a.example` is no request"),
@@ -327,6 +351,12 @@ mod tests {
 
     const POLICY: &str = r#"[routes]
 allow = ["POST /v1/x"]
+[blob]
+allow = [{ container = "b", verbs = ["get", "list", "put", "delete"] }]
+[kv]
+allow = [{ store = "k", verbs = ["get", "list", "set", "delete"] }]
+[vector]
+allow = [{ collection = "v", verbs = ["find", "list", "upsert", "delete"] }]
 [call]
 allow = ["x"]
 [config]
@@ -353,25 +383,40 @@ hosts = []
 headers = []
 [tokenize]
 models = ["t"]
+[classify]
+models = ["c"]
 "#;
 
     #[test]
     fn every_action_is_allowed_by_the_line_that_grants_it_and_else_denied() {
         let (granted, bare) = (World::new(POLICY), World::new(""));
         let cases = [
-            ("call", "x/a:b/c", "call x/a:b/c by policies/chat.toml:5"),
-            ("config", "language", "read the setting language by policies/chat.toml:7"),
-            ("embed", "", "embed with e by policies/chat.toml:9"),
-            ("generate", "g", "generate g by policies/chat.toml:16"),
-            ("http", "HEAD https://a.example/?q", "send HEAD https://a.example/ by policies/chat.toml:18; the addresses"),
-            ("log", "", "log by policies/chat.toml:19"),
-            ("nn", "n", "run n by wasi:nn by policies/chat.toml:21"),
-            ("read", "/b/x", "read /b/x by policies/chat.toml:13"),
-            ("rerank", "r", "rerank with r by policies/chat.toml:23"),
+            ("blob-delete", "b", "delete files of the container b by policies/chat.toml:5"),
+            ("blob-get", "b", "get files of the container b by policies/chat.toml:5"),
+            ("blob-list", "b", "list the container b by policies/chat.toml:5"),
+            ("blob-put", "b", "put files into the container b by policies/chat.toml:5"),
+            ("call", "x/a:b/c", "call x/a:b/c by policies/chat.toml:11"),
+            ("classify", "c", "classify with c by policies/chat.toml:37"),
+            ("config", "language", "read the setting language by policies/chat.toml:13"),
+            ("embed", "", "embed with e by policies/chat.toml:15"),
+            ("generate", "g", "generate g by policies/chat.toml:22"),
+            ("http", "HEAD https://a.example/?q", "send HEAD https://a.example/ by policies/chat.toml:24; the addresses"),
+            ("kv-delete", "k", "delete values of the store k by policies/chat.toml:7"),
+            ("kv-get", "k", "get values of the store k by policies/chat.toml:7"),
+            ("kv-list", "k", "list the store k by policies/chat.toml:7"),
+            ("kv-set", "k", "set values of the store k by policies/chat.toml:7"),
+            ("log", "", "log by policies/chat.toml:25"),
+            ("nn", "n", "run n by wasi:nn by policies/chat.toml:27"),
+            ("read", "/b/x", "read /b/x by policies/chat.toml:19"),
+            ("rerank", "r", "rerank with r by policies/chat.toml:29"),
             ("route", "POST /v1/x", "answer POST /v1/x by policies/chat.toml:3"),
-            ("secret", "KEY", "use the secret KEY by policies/chat.toml:24"),
-            ("tokenize", "t", "tokenize t by policies/chat.toml:29"),
-            ("write", "/b/x", "write /b/x by policies/chat.toml:13"),
+            ("secret", "KEY", "use the secret KEY by policies/chat.toml:30"),
+            ("tokenize", "t", "tokenize t by policies/chat.toml:35"),
+            ("vector-delete", "v", "delete from the collection v by policies/chat.toml:9"),
+            ("vector-find", "v", "find in the collection v by policies/chat.toml:9"),
+            ("vector-list", "v", "list the collection v by policies/chat.toml:9"),
+            ("vector-upsert", "v", "write documents to the collection v by policies/chat.toml:9"),
+            ("write", "/b/x", "write /b/x by policies/chat.toml:19"),
         ];
         assert_eq!(cases.map(|(action, ..)| action), Ask::NAMES);
         for (action, target, words) in cases {

@@ -143,7 +143,8 @@ mod tests {
 
     type Use = fn(Authority<'_>, &str) -> Result<ModelName, Denial>;
 
-    const EACH: [(&str, Use); 5] = [
+    const EACH: [(&str, Use); 6] = [
+        ("classify", |rights, model| Ok(rights.classify(Some(model), Cost::default())?.redeem().model)),
         ("embed", |rights, model| Ok(rights.embed(Some(model), Cost::default())?.redeem().model)),
         ("generate", |rights, model| Ok(rights.generate(Some(model), Cost::default())?.redeem().model)),
         ("nn", |rights, model| Ok(rights.nn(model, Cost::default())?.redeem().model)),
@@ -306,8 +307,12 @@ mod tests {
 
     #[test]
     fn there_is_an_action_for_every_capability_but_env() {
-        let capabilities: std::collections::BTreeSet<&str> =
-            Action::NAMES.into_iter().map(|name| if matches!(name, "read" | "write") { "fs" } else { name }).collect();
+        let capability = |name: &'static str| match name.split_once('-') {
+            Some((capability, _)) => capability,
+            None if matches!(name, "read" | "write") => "fs",
+            None => name,
+        };
+        let capabilities: std::collections::BTreeSet<&str> = Action::NAMES.into_iter().map(capability).collect();
         let expected = CAPABILITIES.into_iter().filter(|capability| *capability != "env").collect();
         assert_eq!(capabilities, expected);
     }

@@ -1,6 +1,7 @@
 //! Who a request comes from.
 
 mod key;
+mod label;
 mod scope;
 mod tenant;
 mod token;
@@ -9,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 pub use self::key::{Key, KeyError, KeyId, Keys, NewKey, digest_of_key, rfc3339};
+pub use self::label::{Label, LabelError, Labels};
 pub use self::scope::{Scope, Selection};
 pub use self::tenant::{TenantPolicy, Tenants};
 pub use self::token::{KeySet, TenantSource, TokenError, TokenRules, VerifiedToken, issuer_of};
@@ -27,6 +29,8 @@ impl Tenant {
 pub struct Caller {
     id: Arc<str>,
     tenant: Tenant,
+    /// What the credential says that it came with; none without one.
+    credential: Option<Arc<Scope>>,
     /// None where nothing but the components' policies sets bounds.
     bounds: Option<Bounds>,
 }
@@ -58,15 +62,16 @@ impl Caller {
 
     /// A caller by an id that tells it from all others. Nothing bounds it but the components' policies.
     pub fn new(id: &str, tenant: Tenant) -> Caller {
-        Caller { id: id.into(), tenant, bounds: None }
+        Caller { id: id.into(), tenant, credential: None, bounds: None }
     }
 
     /// A caller with a credential: bounded by that and by its tenant's policy, and counted in its tenant's book.
     pub fn bounded(id: Arc<str>, tenant: Tenant, scope: Arc<Scope>, policy: Arc<TenantPolicy>, ledger: Arc<Ledger>) -> Caller {
-        Caller { id, tenant, bounds: Some(Bounds { scope, policy, ledger }) }
+        Caller { id, tenant, credential: Some(scope.clone()), bounds: Some(Bounds { scope, policy, ledger }) }
     }
 
-    /// The same caller for what the host itself does in its name, as a guard's work: no bound of its own counts.
+    /// The same caller for what the host itself does in its name, as a guard's work: no bound of its own counts. It sees no more than
+    /// before.
     pub fn unbounded(&self) -> Caller {
         Caller { bounds: None, ..self.clone() }
     }
@@ -74,6 +79,16 @@ impl Caller {
     /// Its id, for logs and rules: `local`, `public`, `key:ID` or `oidc:ISSUER#SUBJECT`, the issuer without its scheme.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it is anybody in particular, and not who came without a credential by a public route.
+    pub fn is_somebody(&self) -> bool {
+        &*self.id != "public"
+    }
+
+    /// Its labels: what it finds of documents that have some. None where nobody has to say who they are, who find everything.
+    pub fn labels(&self) -> Option<&Labels> {
+        self.credential.as_ref().map(|scope| &scope.labels)
     }
 
     /// Whose data and quota its requests are about.
@@ -129,7 +144,8 @@ impl Caller {
 impl PartialEq for Caller {
     fn eq(&self, other: &Caller) -> bool {
         let bounds = |caller: &Caller| caller.bounds.as_ref().map(|bounds| (bounds.scope.clone(), bounds.policy.clone()));
-        (&self.id, &self.tenant, bounds(self)) == (&other.id, &other.tenant, bounds(other))
+        let parts = |caller: &Caller| (caller.id.clone(), caller.tenant.clone(), caller.credential.clone(), bounds(caller));
+        parts(self) == parts(other)
     }
 }
 
@@ -156,7 +172,7 @@ mod tests {
         let all = "schema = 1";
         let [chat, other]: [ComponentName; 2] = ["chat", "other"].map(|name| name.parse().expect("a name"));
         let model: ModelName = "m".parse().expect("a name");
-        let narrow = Scope { components: "chat".parse().expect("a list"), models: Selection::none(), is_admin: false };
+        let narrow = Scope { components: "chat".parse().expect("a list"), models: Selection::none(), ..Scope::everything() };
         let cases = [
             (Scope::everything(), all, Ok(()), Ok(()), Ok(())),
             (narrow.clone(), all, Ok(()), Err(Bound::Credential), Err(Bound::Credential)),
@@ -169,6 +185,15 @@ mod tests {
             assert_eq!((caller.may_ask(&chat), caller.may_ask(&other), caller.may_use(&model)), (of_chat, of_other, of_model));
             assert!(!caller.is_admin());
         }
+    }
+
+    #[test]
+    fn what_a_caller_sees_stays_the_same_where_nothing_else_bounds_it() {
+        let scope = Scope { labels: "hr".parse().expect("labels"), ..Scope::everything() };
+        let caller = bounded(scope.clone(), "schema = 1");
+        assert_eq!(caller.labels(), Some(&scope.labels));
+        assert_eq!(caller.unbounded().labels(), Some(&scope.labels));
+        assert_eq!(Caller::local().labels(), None);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Reason {
     Plaintext,
     /// The secret's source has no value.
     NoValue,
+    /// Its rows belong to one caller each, and this one did not say who it is.
+    Anonymous,
     /// No policy can grant it.
     Unsupported,
     /// A rule forbids it.

@@ -73,6 +73,11 @@ impl Denied<'_> {
                 let words = format!("takes it from {source}, which has no value: set it where the server runs");
                 at(&["secret", self.action.target(), "source"]).say(&words)
             }
+            Reason::Anonymous => {
+                let row = policy.grants().store_row_of(action).map(|(index, _)| index.to_string()).unwrap_or_default();
+                at(&[capability, "allow", &row])
+                    .say("gives each caller rows of their own, and this one came on a public route: let it bring a key")
+            }
             Reason::Unsupported => Why::of("no policy can grant it; [http] is the way to other hosts".into()),
             Reason::Forbidden(rule) => Why::of(forbidden(policy, rule)),
             Reason::NotInScope(bound) => self.out_of_scope(bound),
@@ -88,6 +93,11 @@ impl Denied<'_> {
             (Action::Read(path) | Action::Write(path), _) if path.split('/').any(|part| part == "..") => {
                 Why::of("a path with `..` in it is never allowed".into())
             }
+            (Action::Store { verb, .. }, _) => match self.policy.grants().store_row_of(&self.action) {
+                Some((index, _)) => at(&[verb.capability(), "allow", &index.to_string()])
+                    .say(&format!("does not list the verb \"{}\" for it", verb.written())),
+                None => at(&[verb.capability(), "allow"]).say("does not list it"),
+            },
             (Action::Call(_), _) => at(&["call", "allow"]).say("does not list it"),
             (Action::Read(_) | Action::Write(_), _) => at(&["fs", "allow"]).say("names no folder that holds it"),
             (Action::Secret(name), Detail::Sent { url, header }) => {
@@ -142,11 +152,12 @@ pub(crate) fn place_of_grant(policy: &Snapshot, action: &Action<'_>) -> String {
         Action::Http { method, url } => grants.http.as_ref().and_then(|http| http.entry(method, url)),
         Action::Read(path) | Action::Write(path) => grants.fs.as_ref().and_then(|fs| fs.folder(path)).map(|(index, _)| index),
         Action::Call(callee) => grants.call.as_ref().and_then(|call| call.entry(callee)),
+        Action::Store { .. } => grants.store_row_of(action).map(|(index, _)| index),
         _ => None,
     };
     let (capability, index) = (action.capability(), index.map(|index| index.to_string()).unwrap_or_default());
     let At { place, .. } = match action {
-        Action::Http { .. } | Action::Read(_) | Action::Write(_) | Action::Call(_) => {
+        Action::Http { .. } | Action::Read(_) | Action::Write(_) | Action::Call(_) | Action::Store { .. } => {
             At::of(policy, &[capability, "allow", &index])
         }
         Action::Secret(name) | Action::Config(name) => At::of(policy, &[capability, name]),
@@ -213,10 +224,12 @@ pub(crate) fn phrase(action: &Action<'_>) -> String {
     let target = shown.split_once(' ').map_or("", |(_, target)| target);
     match action {
         Action::Http { .. } => format!("send {target}"),
+        Action::Store { verb, .. } => format!("{} {target}", verb.phrase()),
         Action::Secret(_) => format!("use the secret {target}"),
         Action::Config(_) => format!("read the setting {target}"),
         Action::Socket(_) => format!("open a socket to {target}"),
         Action::Embed(_) => format!("embed with {target}"),
+        Action::Classify(_) => format!("classify with {target}"),
         Action::Rerank(_) => format!("rerank with {target}"),
         Action::Nn(_) => format!("run {target} by wasi:nn"),
         _ => shown,

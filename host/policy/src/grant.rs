@@ -1,12 +1,15 @@
 //! What an operator grants: one file a capability, each a policy section with its checks.
 
+pub(crate) mod blob;
 pub(crate) mod call;
+pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod embed;
 pub(crate) mod env;
 pub(crate) mod fs;
 pub(crate) mod generate;
 pub(crate) mod http;
+pub(crate) mod kv;
 pub(crate) mod log;
 pub(crate) mod models;
 pub(crate) mod nn;
@@ -14,7 +17,9 @@ pub(crate) mod rerank;
 pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod socket;
+pub(crate) mod stores;
 pub(crate) mod tokenize;
+pub(crate) mod vector;
 
 use crate::PolicyFile;
 
@@ -51,4 +56,4 @@ macro_rules! sections {
         }
     };
 }
-sections!(call, config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize);
+sections!(blob, call, classify, config, embed, env, fs, generate, http, kv, log, nn, rerank, secret, tokenize, vector);

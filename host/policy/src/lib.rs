@@ -46,8 +46,8 @@ pub use admission::{Admitted, ComponentPins, Evidence, Refused};
 pub use ask::{Ask, AskError, Circumstances, Decision, parse_time};
 pub use authority::{Authority, Cost};
 pub use caller::{
-    Bound, Caller, Key, KeyError, KeyId, KeySet, Keys, NewKey, Scope, Selection, TenantPolicy, TenantSource, Tenants,
-    TokenError, TokenRules, VerifiedToken, digest_of_key, issuer_of, rfc3339,
+    Bound, Caller, Key, KeyError, KeyId, KeySet, Keys, Label, LabelError, Labels, NewKey, Scope, Selection, TenantPolicy,
+    TenantSource, Tenants, TokenError, TokenRules, VerifiedToken, digest_of_key, issuer_of, rfc3339,
 };
 pub use case::{Case, CaseError, Expect, Outcome};
 pub use check::{Finding, Site, check};
@@ -56,21 +56,25 @@ pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, DigestError};
 pub use grant::{
     CAPABILITIES,
+    blob::{BlobGrant, BlobRow, BlobVerb},
     call::{CallGrant, Callee, CalleeError},
     config::ConfigGrant,
     env::EnvGrant,
     fs::{Access, Folder, FsGrant},
     http::{HostPattern, HostPatternError, HttpGrant, HttpRule, Scheme},
+    kv::{KvGrant, KvRow, KvVerb, Per},
     log::{Level, LogGrant},
     models::{ModelRef, ModelRefError, ModelsGrant},
     routes::RoutesGrant,
     secret::{PLACEHOLDER_PREFIX, SecretGrant, SecretSource, SecretValue},
+    stores::{Place, StorePattern, StorePatternError, StoreVerb, Stored},
+    vector::{VectorGrant, VectorRow, VectorVerb},
 };
 pub use guard::{Guard, Unchecked};
 pub use limit::Limits;
 pub use meter::Meter;
-pub use name::{ComponentName, ModelName, NameError, Tenant};
-pub use permit::{Call, Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
+pub use name::{ComponentName, ModelName, NameError, StoreName, Tenant};
+pub use permit::{Call, Classify, Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
 pub use protected::Protected;
 pub use quota::{Books, Exhausted, Ledger, Overdrawn, Quota, Reservation, Resource, Usage};
 pub use reference::{reference, schema};

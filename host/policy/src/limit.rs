@@ -22,6 +22,9 @@ pub struct Limits {
     pub cpu_ms_max: u64,
     /// Time from a request's arrival to the last byte of its answer, in milliseconds; more is answered 504.
     pub wall_ms_max: u64,
+    /// Time that the component may go on after a request's answer, in milliseconds. It counts as inside meanwhile, and each of its
+    /// instances serves one request at a time then. With 0 what goes on has no rights.
+    pub background_ms_max: u64,
     /// Requests inside the component at one time.
     pub concurrency_max: usize,
     /// Requests that wait for a place inside; more are answered 503.
@@ -44,6 +47,7 @@ impl Default for Limits {
             hostcall_bytes_max: 16 << 20,
             cpu_ms_max: 10_000,
             wall_ms_max: 30_000,
+            background_ms_max: 0,
             concurrency_max: 64,
             queue_max: 64,
             header_bytes_max: 32 << 10,

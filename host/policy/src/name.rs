@@ -74,6 +74,11 @@ name!(
     ModelName, "model", 128, "a-z A-Z 0-9 . _ -", |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 );
 name!(
+    /// What a collection, a store or a container is called.
+    StoreName, "store, collection or container", 64, "a-z A-Z 0-9 . _ -",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+);
+name!(
     /// The owner of data and quota that requests belong to. Instances are never shared between tenants.
     Tenant, "tenant", 64, "a-z 0-9 -", |c| matches!(c, 'a'..='z' | '0'..='9' | '-')
 );

@@ -101,6 +101,7 @@ impl<'s> Page<'s> {
             "HostPattern" => return "host".into(),
             "ModelRef" => return "model".into(),
             "Route" => return "route".into(),
+            "StorePattern" => return "name".into(),
             _ => {}
         }
         if let Some(options) = of.value.get("oneOf").and_then(Value::as_array) {
@@ -197,6 +198,7 @@ mod tests {
         let page = std::fs::read_to_string(file).expect("the page");
         let (_, rest) = page.split_once(MARKS[0]).expect("a first mark");
         let (generated, _) = rest.split_once(MARKS[1]).expect("a last mark");
+        std::fs::write("/tmp/plumb-ref.md", reference()).expect("x");
         assert!(generated.trim() == reference().trim(), "policies/README.md: put `tessera policy reference` between the marks");
     }
 }

@@ -107,7 +107,7 @@ impl Rules {
     }
 
     /// Reads rules from texts; the name of each is its file's in errors.
-    fn parse<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Rules, RuleError> {
+    pub(crate) fn parse<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Rules, RuleError> {
         let mut rules = Vec::new();
         for (file, text) in texts {
             rules.extend(source::parse(file, text)?);

@@ -16,8 +16,8 @@ use crate::grant::secret::Secrets;
 use crate::protected::{self, Protected};
 use crate::rule::{ComponentRules, RuleError, Rules};
 use crate::{
-    CAPABILITIES, CallGrant, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant, Limits, LogGrant,
-    ModelName, ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants,
+    BlobGrant, CAPABILITIES, CallGrant, ComponentName, ComponentPins, ConfigGrant, EnvGrant, FsGrant, Guard, HttpGrant,
+    KvGrant, Limits, LogGrant, ModelName, ModelsGrant, Quota, RoutesGrant, SecretGrant, SecretSource, Tenants, VectorGrant,
 };
 
 /// `policies/NAME.toml` as an operator writes it.
@@ -52,10 +52,14 @@ pub struct PolicyFile {
     /// wants, whoever calls it, and in the mode `observe` as well.
     #[serde(default)]
     pub guard: Guard,
+    /// Containers of files that the component may use, by `tessera:blob`.
+    pub blob: Option<BlobGrant>,
     /// Components whose functions the component may call, inside the server and without HTTP, where its `component.toml` says by
     /// `[[imports]]` that it wants to. A call has the rights of the component that is called, and no more than the caller of the
     /// request may have.
     pub call: Option<CallGrant>,
+    /// Models that the component may classify texts with, or find parts of texts with, by `tessera:classify`.
+    pub classify: Option<ModelsGrant>,
     /// Keys of your own with strings as values: what the component may read by `tessera:config`.
     pub config: Option<ConfigGrant>,
     /// Models that the component may embed with, by `tessera:embed`.
@@ -70,6 +74,8 @@ pub struct PolicyFile {
     pub generate: Option<ModelsGrant>,
     /// Requests that the component may send to other hosts, by `tessera:http` and `wasi:http` alike.
     pub http: Option<HttpGrant>,
+    /// Stores of small values that the component may use, by `tessera:kv`.
+    pub kv: Option<KvGrant>,
     /// What the component may write to the server's log, by `tessera:log`.
     pub log: Option<LogGrant>,
     /// Models that the component may load by name through standard `wasi:nn`, and run on token ids of its own: up to 64 rows at
@@ -84,6 +90,9 @@ pub struct PolicyFile {
     pub secret: Option<BTreeMap<String, SecretGrant>>,
     /// Models whose tokens the component may count, make and read, by `tessera:tokenize`.
     pub tokenize: Option<ModelsGrant>,
+    /// Collections of documents that the component may use, by `tessera:vector`. What of them a request finds is a matter of its
+    /// caller's labels as well.
+    pub vector: Option<VectorGrant>,
 }
 
 /// What a denial does.
@@ -147,6 +156,7 @@ pub struct Snapshot {
 /// The models of each capability that runs them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ModelTables {
+    pub(crate) classify: Models,
     pub(crate) embed: Models,
     pub(crate) generate: Models,
     pub(crate) nn: Models,
@@ -158,6 +168,7 @@ impl ModelTables {
     /// Those of a capability, if it runs models.
     pub(crate) fn of(&self, capability: &str) -> Option<&Models> {
         match capability {
+            "classify" => Some(&self.classify),
             "embed" => Some(&self.embed),
             "generate" => Some(&self.generate),
             "nn" => Some(&self.nn),
@@ -334,6 +345,7 @@ impl Snapshot {
         let policy = PolicyFile::parse(&source.origin, &source.text)?.only(wanted);
         let models = |capability| Models::new(policy.models(capability), facts);
         let models = ModelTables {
+            classify: models("classify"),
             embed: models("embed"),
             generate: models("generate"),
             nn: models("nn"),
@@ -377,6 +389,7 @@ impl PolicyFile {
     /// The section of a capability that runs models.
     pub fn models(&self, capability: &str) -> Option<&ModelsGrant> {
         match capability {
+            "classify" => self.classify.as_ref(),
             "embed" => self.embed.as_ref(),
             "generate" => self.generate.as_ref(),
             "nn" => self.nn.as_ref(),

@@ -29,6 +29,7 @@ wasmtime::component::bindgen!({
     with: {
         "wasi:io": wasmtime_wasi::p2::bindings::io,
         "tessera:generate/generate-poll.generation": crate::capability::generate::Polled,
+        "tessera:vector/vector.draft": crate::capability::vector::Draft,
     },
 });
 

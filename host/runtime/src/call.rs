@@ -69,6 +69,8 @@ pub(crate) struct Call {
     pub(crate) cpu_ns: AtomicU64,
     /// Why it has to end, where that is known before its instance does.
     pub(crate) verdict: OnceLock<Fault>,
+    /// When what its guest goes on with after the answer must be over, once there is an answer.
+    pub(crate) afterwards: OnceLock<Instant>,
     /// Components that wait for it.
     pub(crate) chain: Chain,
     /// What the request has used, and told the audit log.
@@ -89,6 +91,7 @@ impl Call {
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
+            afterwards: OnceLock::new(),
             chain: Chain::default(),
             trail: Arc::default(),
         }
@@ -99,7 +102,7 @@ impl Call {
     pub(crate) fn nested(&self, governance: &Arc<Governance>, rights: &Rights, chain: Chain) -> Call {
         let limits = rights.policy.limits();
         let now = Instant::now();
-        let before = self.deadline.checked_sub(GRACE * 2).unwrap_or(now);
+        let before = self.until().checked_sub(GRACE * 2).unwrap_or(now);
         Call {
             id: self.id.clone(),
             caller: self.caller.clone(),
@@ -110,6 +113,7 @@ impl Call {
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
+            afterwards: OnceLock::new(),
             chain,
             trail: self.trail.clone(),
         }
@@ -119,6 +123,27 @@ impl Call {
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(Authority<'_>) -> T) -> T {
         let asker = Asker { request: self.id.as_str(), caller: &self.caller, client: self.client, trail: Some(&*self.trail) };
         self.governance.ask(&asker, ask)
+    }
+
+    /// When host calls for it end: at its deadline, or later where its guest goes on after the answer.
+    pub(crate) fn until(&self) -> Instant {
+        self.afterwards.get().copied().unwrap_or(self.deadline)
+    }
+
+    /// Waits until then.
+    pub(crate) async fn timed_out(&self) {
+        loop {
+            let until = self.until();
+            tokio::time::sleep_until(until).await;
+            if self.until() == until {
+                return;
+            }
+        }
+    }
+
+    /// Gives the guest so much time from now on, after its answer; says when that is over.
+    pub(crate) fn go_on(&self, time: Duration) -> Instant {
+        *self.afterwards.get_or_init(|| Instant::now() + time)
     }
 
     /// Counts time that the guest ran for it; false when that was more than it may.

@@ -2,19 +2,24 @@
 //! is of the packages that components make up between them. A host function reads its
 //! [`Call`](crate::Call), asks the policy, and acts on the permit that it gets.
 
+mod blob;
 pub(crate) mod call;
+mod classify;
 mod config;
 mod embed;
 pub(crate) mod env;
 pub(crate) mod fs;
 pub(crate) mod generate;
 pub(crate) mod http;
+mod kv;
 pub(crate) mod log;
 pub(crate) mod nn;
 mod rerank;
 mod secret;
 mod socket;
+mod stores;
 mod tokenize;
+pub(crate) mod vector;
 
 use std::sync::Arc;
 
@@ -34,6 +39,8 @@ const WASI_P3: &str = "0.3.0";
 
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    tessera::blob::blob::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::classify::classify::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::embed::embed::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::generate::generate::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
@@ -41,9 +48,12 @@ pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::generate::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::http::client::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::handler::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::kv::kv::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::log::log::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::rerank::rerank::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::secret::secret::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::store::types::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::vector::vector::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     fs::link(linker)?;
     http::link(linker)?;
     nn::link(linker)?;
@@ -67,12 +77,17 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
     Ok(Context { call: current(store).ok_or_else(outside)?, inference })
 }
 
+/// Bytes that the numbers of an answer may take: as many as a host call may copy the other way.
+fn answer_bytes_max(call: &Call) -> usize {
+    call.governance.rights().policy.limits().hostcall_bytes_max
+}
+
 /// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.
 async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output = Result<T, E>>) -> Result<T, types::Error> {
     let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
     tokio::select! {
         result = work => result.map_err(Into::into),
-        () = tokio::time::sleep_until(call.deadline) => over("the time for this request is over"),
+        () = call.timed_out() => over("the time for this request is over"),
         () = call.gone.cancelled() => over("the request is over: it was answered, or its client is gone"),
     }
 }

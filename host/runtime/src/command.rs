@@ -23,6 +23,7 @@ use crate::governance::Governance;
 use crate::inference::Inference;
 use crate::instance::Fault;
 use crate::sandbox::{Ctx, Sandbox};
+use crate::stores::Stores;
 use crate::telemetry::Metrics;
 
 /// What a command gets after its deadline to say so itself: host calls end at the deadline.
@@ -57,6 +58,9 @@ pub enum CommandError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
+    /// Nothing can be kept.
+    #[error("the folder of what components keep can't be used: {0}")]
+    Store(#[from] store::StoreError),
     /// Nothing can be recorded; commands record nothing.
     #[error(transparent)]
     Audit(#[from] LogError),
@@ -130,7 +134,8 @@ fn sandbox(config: &ServerConfig, inference: Arc<dyn Inference>) -> Result<Sandb
     let config = ServerConfig { audit, ..config.clone() };
     let metrics = Arc::new(Metrics::new(inference.clone()));
     let audit = Audit::open(&config, None, &metrics)?;
-    Sandbox::new(&config, inference, metrics, audit).map_err(CommandError::Sandbox)
+    let stores = Stores::open(&config)?;
+    Sandbox::new(&config, (inference, stores), metrics, audit).map_err(CommandError::Sandbox)
 }
 
 fn snapshot(

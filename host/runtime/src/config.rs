@@ -2,6 +2,7 @@
 
 mod auth;
 mod edge;
+mod store;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::auth::is_private_enough;
 pub use self::auth::{AuthConfig, AuthMode, OidcConfig};
 pub use self::edge::{CorsConfig, TlsConfig};
+pub use self::store::StoreConfig;
 use crate::audit::AuditConfig;
 
 /// The file of keys in the folder of data.
@@ -83,6 +85,8 @@ pub struct ServerConfig {
     pub epoch_ms: u64,
     /// Time for running requests to finish after SIGTERM, in milliseconds.
     pub drain_ms_max: u64,
+    /// Where components keep vectors, values and files.
+    pub store: StoreConfig,
     /// What is recorded, and what happens where it can't be.
     pub audit: AuditConfig,
 }
@@ -118,6 +122,7 @@ impl Default for ServerConfig {
             body_whole_bytes_max: 256 << 10,
             epoch_ms: 10,
             drain_ms_max: 30_000,
+            store: StoreConfig::default(),
             audit: AuditConfig::default(),
         }
     }
@@ -184,6 +189,8 @@ impl ServerConfig {
             ("connections_max", self.connections_max == 0),
             ("header_ms_max", self.header_ms_max == 0),
             ("epoch_ms", self.epoch_ms == 0),
+            ("store.cache_bytes", self.store.cache_bytes == 0),
+            ("store.threads_max", self.store.threads_max == 0),
             ("audit.bytes_max", self.audit.bytes_max == 0),
             ("audit.sync_ms", self.audit.sync_ms == 0),
             ("audit.waiting_max", self.audit.waiting_max == 0),

@@ -245,6 +245,7 @@ impl Watch {
             cpu_max: Duration::from_millis(limits.cpu_ms_max),
             cpu_ns: AtomicU64::new(0),
             verdict: OnceLock::new(),
+            afterwards: OnceLock::new(),
             chain: Chain::default(),
             trail: Arc::default(),
         });

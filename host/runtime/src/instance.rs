@@ -4,6 +4,7 @@
 //! instance of the same tenant that has room, or to a new one: reuse never makes anybody wait. A trap ends the instance and
 //! every request in it. Nobody waits on a guest without a deadline: whoever waits stops the instance when the time is over.
 
+mod background;
 mod gate;
 mod guest;
 mod invoke;
@@ -13,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use background::Background;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use gate::{Gate, Inside};
@@ -192,6 +194,12 @@ impl Instances {
     }
 }
 
+/// Requests that an instance serves at one time: one where guests go on after their answers, so that what goes on is known to be
+/// of that one.
+fn concurrency_max(reuse: &Reuse, rights: &Rights) -> usize {
+    if rights.policy.limits().background_ms_max > 0 { 1 } else { reuse.concurrency_max.max(1) as usize }
+}
+
 impl Instances {
     /// Takes no more requests into instances that there are; they end when what is inside has.
     pub(crate) fn retire(&self) {
@@ -221,13 +229,21 @@ impl Slot {
 
     fn take(&self, reuse: &Reuse, deadline: Instant) -> bool {
         let mut load = lock(&self.load);
-        let has_room = load.deadlines.len() < reuse.concurrency_max.max(1) as usize;
+        let has_room = load.deadlines.len() < concurrency_max(reuse, &self.rights);
         let takes = has_room && !load.is_closed && load.served < reuse.requests_max;
         if takes {
             load.deadlines.push_back(deadline);
             load.served += 1;
         }
         takes
+    }
+
+    /// Another deadline for a request inside.
+    fn put_off(&self, deadline: Instant, later: Instant) {
+        let mut load = lock(&self.load);
+        if let Some(one) = load.deadlines.iter_mut().find(|other| **other == deadline) {
+            *one = later;
+        }
     }
 
     /// Counts a request out; says whether the instance has served all it may.
@@ -358,7 +374,7 @@ async fn hand_in<T>(
     let (sender, answer) = oneshot::channel();
     let job = job(Reply { sender: Some(sender), slot: None });
     let (deadline, gone) = (call.deadline, call.gone.clone());
-    let is_exclusive = component.instances.reuse.concurrency_max <= 1;
+    let is_exclusive = concurrency_max(&component.instances.reuse, &rights) == 1;
     let asked = call.clone();
     let slot = place(component, &rights, Work { job, call, _inside });
     let mut hold = Hold { slot, gone, is_exclusive, is_done: false };
@@ -491,9 +507,10 @@ async fn serve(
                 }
             }
             Some(mut work) = incoming.recv() => running.push(async {
-                let deadline = work.call.deadline;
+                let call = work.call.clone();
                 work.job.taken_by(slot);
-                (deadline, guest::run(accessor, guest, work).await)
+                let served = guest::run(accessor, guest, slot, work).await;
+                (call.until(), served)
             }),
         }
     }

@@ -23,10 +23,11 @@ use crate::config::ServerConfig;
 use crate::cpu::Clock;
 use crate::governance::{Governance, Rights};
 use crate::inference::Inference;
-use crate::instance::SlowLane;
+use crate::instance::{Background, SlowLane};
 use crate::journal::Journals;
 use crate::peers::Peers;
 use crate::stderr::Tail;
+use crate::stores::Stores;
 use crate::telemetry::Metrics;
 
 /// Elements of one table in the pool.
@@ -50,6 +51,7 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Ctx>,
     pub(crate) inference: Arc<dyn Inference>,
+    pub(crate) stores: Stores,
     pub(crate) metrics: Arc<Metrics>,
     /// Compiled code on disk.
     pub(crate) compiled: compiled::Cache,
@@ -60,6 +62,8 @@ pub(crate) struct Sandbox {
     pub(crate) journals: Journals,
     /// The components that one may call.
     pub(crate) peers: Peers,
+    /// Requests whose guests go on after their answers.
+    pub(crate) background: Background,
     /// Threads for instances whose host calls block.
     pub(crate) blocking: Arc<Semaphore>,
     /// Threads for instances that compute.
@@ -70,7 +74,7 @@ impl Sandbox {
     /// Makes the engine and links every capability; linking gives no rights.
     pub(crate) fn new(
         config: &ServerConfig,
-        inference: Arc<dyn Inference>,
+        (inference, stores): (Arc<dyn Inference>, Stores),
         metrics: Arc<Metrics>,
         audit: Arc<Audit>,
     ) -> wasmtime::Result<Sandbox> {
@@ -89,9 +93,23 @@ impl Sandbox {
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
         let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
         let record = ComponentRecord::at(&config.data);
-        let journals = Journals::default();
+        let (journals, background) = (Journals::default(), Background::default());
         let peers = Peers::default();
-        Ok(Sandbox { engine, linker, inference, metrics, audit, journals, compiled, record, peers, blocking, slow })
+        Ok(Sandbox {
+            engine,
+            linker,
+            inference,
+            stores,
+            metrics,
+            audit,
+            journals,
+            compiled,
+            record,
+            peers,
+            background,
+            blocking,
+            slow,
+        })
     }
 
     /// A fresh store under the component's limits. Until its guest runs a task of its own, it runs for the call that started it.

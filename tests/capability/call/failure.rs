@@ -1,6 +1,6 @@
 //! Calls that fail: each is an error of the function, and the caller goes on.
 
-use policy::{Keys, NewKey, Selection};
+use policy::{Keys, Labels, NewKey, Selection};
 use runtime::AuthMode;
 use serde_json::{Value, json};
 use tests::{Reply, Setup, TestServer, eventually};
@@ -141,6 +141,7 @@ fn key(setup: &Setup, components: &str) -> String {
         components: components.parse().expect("names"),
         models: Selection::All,
         is_admin: false,
+        labels: Labels::default(),
         seconds: None,
     };
     let (key, text) = new.make(1_700_000_000).expect("a key");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use policy::{ComponentName, KeyId, Keys, ModelName, NewKey, Selection, Tenant};
+use policy::{ComponentName, KeyId, Keys, Labels, ModelName, NewKey, Selection, Tenant};
 
 /// What to do with keys. A running server takes a change within a second.
 #[derive(clap::Subcommand)]
@@ -44,6 +44,9 @@ pub(crate) struct CreateArgs {
     /// Models that may run for it, with commas between them; * is all.
     #[arg(long, value_name = "NAMES", default_value = "*")]
     models: Selection<ModelName>,
+    /// Labels of its caller, with commas between them: it finds documents that have one of them, beside those that have none.
+    #[arg(long, value_name = "NAMES", default_value = "")]
+    labels: Labels,
     /// Let it read /admin and /metrics.
     #[arg(long)]
     admin: bool,
@@ -106,8 +109,8 @@ impl Place {
 /// Prints the key, and gives what there is to say of it.
 fn create(args: CreateArgs, now: u64, out: &mut dyn Write) -> anyhow::Result<String> {
     let file = args.place.file()?;
-    let CreateArgs { tenant, name, components, models, admin, expires, .. } = args;
-    let new = NewKey { name, tenant, components, models, is_admin: admin, seconds: expires };
+    let CreateArgs { tenant, name, components, models, labels, admin, expires, .. } = args;
+    let new = NewKey { name, tenant, components, models, is_admin: admin, labels, seconds: expires };
     let (key, text) = new.make(now)?;
     let told = format!(
         "key {} of the tenant {}: keep it now, it is shown this once. {} holds its SHA-256.",
@@ -126,7 +129,7 @@ fn list(args: &ListArgs, now: u64, out: &mut dyn Write) -> anyhow::Result<()> {
         let keys: Vec<serde_json::Value> = keys.iter().map(json).collect();
         return Ok(writeln!(out, "{:#}", serde_json::Value::from(keys))?);
     }
-    let titles = ["id", "name", "tenant", "components", "models", "admin", "created", "expires", "state"];
+    let titles = ["id", "name", "tenant", "components", "models", "labels", "admin", "created", "expires", "state"];
     let mut rows = vec![titles.map(String::from).to_vec()];
     for key in keys.iter() {
         let state = match key.revoked {
@@ -140,6 +143,7 @@ fn list(args: &ListArgs, now: u64, out: &mut dyn Write) -> anyhow::Result<()> {
             key.tenant.to_string(),
             key.scope.components.to_string(),
             key.scope.models.to_string(),
+            key.scope.labels.to_string(),
             if key.scope.is_admin { "yes" } else { "no" }.into(),
             date(key.created),
             key.expires.map_or("never".into(), date),
@@ -167,7 +171,7 @@ fn read(file: &Path) -> anyhow::Result<Keys> {
 fn json(key: &policy::Key) -> serde_json::Value {
     serde_json::json!({
         "id": key.id, "name": key.name, "tenant": key.tenant, "components": key.scope.components,
-        "models": key.scope.models, "admin": key.scope.is_admin,
+        "models": key.scope.models, "labels": key.scope.labels, "admin": key.scope.is_admin,
         "created": date(key.created), "expires": key.expires.map(date), "revoked": key.revoked.map(date),
     })
 }

@@ -124,7 +124,7 @@ fn ask(name: &str, request: &Request, address: SocketAddr, answers: &Answers) ->
     let mut sent = ureq::http::Request::builder().method(request.method.as_str()).uri(url);
     let body = request.bytes(answers);
     if !body.is_empty() && !request.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
-        sent = sent.header("content-type", "application/json");
+        sent = sent.header("content-type", request.content_type());
     }
     for (name, value) in &request.headers {
         sent = sent.header(name, value);

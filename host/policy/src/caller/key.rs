@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::file::{KeyError, Keys, rfc3339};
+use super::label::Labels;
 use super::scope::{Scope, Selection};
 use crate::name::{ComponentName, ModelName, Tenant};
 
@@ -109,6 +110,8 @@ pub struct NewKey {
     pub models: Selection<ModelName>,
     /// Whether it is an operator's.
     pub is_admin: bool,
+    /// Which documents it finds.
+    pub labels: Labels,
     /// Seconds for which it is good; none is for ever.
     pub seconds: Option<u64>,
 }
@@ -127,7 +130,7 @@ impl NewKey {
         let (id, secret) = random.split_at(ID_BYTES);
         let id = id_of(id);
         let text = format!("{PREFIX}{id}_{}", URL_SAFE_NO_PAD.encode(secret));
-        let scope = Scope { components: self.components, models: self.models, is_admin: self.is_admin };
+        let scope = Scope { components: self.components, models: self.models, is_admin: self.is_admin, labels: self.labels };
         let expires = self.seconds.map(|seconds| now.saturating_add(seconds));
         let digest = digest_of_key(&text);
         Ok((Key { id, name: self.name, tenant: self.tenant, scope, digest, created: now, expires, revoked: None }, text))
@@ -164,6 +167,7 @@ mod tests {
             components: Selection::All,
             models: Selection::All,
             is_admin: false,
+            labels: Labels::default(),
             seconds: Some(10),
         }
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::label::Labels;
 use crate::name::{ComponentName, ModelName, NameError};
 
 /// All names, or those of a list. Written as a list of names, or `["*"]`; on a command line `a,b` or `*`.
@@ -93,12 +94,14 @@ pub struct Scope {
     pub models: Selection<ModelName>,
     /// Whether `/admin` and `/metrics` may be read.
     pub is_admin: bool,
+    /// Which documents it finds: those that have one of these, beside those that have none.
+    pub labels: Labels,
 }
 
 impl Scope {
     /// All that the tenant may do, and nothing of an operator's.
     pub fn everything() -> Scope {
-        Scope { components: Selection::All, models: Selection::All, is_admin: false }
+        Scope { components: Selection::All, models: Selection::All, is_admin: false, labels: Labels::default() }
     }
 
     /// What the entries of a token's scope claim say: `component:NAME`, `model:NAME`, each with `*` for all, and `admin`. Others
@@ -112,7 +115,12 @@ impl Scope {
                 _ => is_admin |= entry == "admin",
             }
         }
-        Ok(Scope { components: Selection::of(components)?, models: Selection::of(models)?, is_admin })
+        Ok(Scope {
+            components: Selection::of(components)?,
+            models: Selection::of(models)?,
+            is_admin,
+            labels: Labels::default(),
+        })
     }
 }
 
@@ -147,9 +155,12 @@ mod tests {
     #[test]
     fn a_claim_allows_what_it_says_and_nothing_else() {
         let scope = Scope::of_claim(["openid", "component:chat", "model:*", "administrator"]).expect("a scope");
-        assert_eq!(scope, Scope { components: list("chat"), models: Selection::All, is_admin: false });
+        assert_eq!(scope, Scope { components: list("chat"), ..Scope::everything() });
         let scope = Scope::of_claim(["admin"]).expect("a scope");
-        assert_eq!(scope, Scope { components: Selection::none(), models: Selection::none(), is_admin: true });
+        assert_eq!(
+            scope,
+            Scope { components: Selection::none(), models: Selection::none(), is_admin: true, ..Scope::everything() }
+        );
         assert!(Scope::of_claim(["component:../x"]).is_err());
     }
 }

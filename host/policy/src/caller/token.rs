@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::label::Labels;
 use super::scope::Scope;
 use crate::name::Tenant;
 
@@ -41,6 +42,8 @@ pub struct TokenRules {
     pub tenant: TenantSource,
     /// The claim that limits it; without one it allows all that its tenant may do, and is no operator's.
     pub scope_claim: Option<String>,
+    /// The claim that has the caller's labels; without one there are none.
+    pub labels_claim: Option<String>,
 }
 
 /// Where the tenant of a token is from.
@@ -156,6 +159,7 @@ impl TokenRules {
             return Err(TokenError::Refused("its `sub` is empty or too long"));
         }
         let (tenant, scope) = (self.tenant_of(&claims)?, self.scope_of(&claims)?);
+        let scope = Scope { labels: self.labels_of(&claims)?, ..scope };
         Ok(VerifiedToken { caller: caller_id(&self.issuer, subject), tenant, scope, expires })
     }
 
@@ -181,12 +185,23 @@ impl TokenRules {
     fn scope_of(&self, claims: &Map<String, Value>) -> Result<Scope, TokenError> {
         let Some(claim) = self.scope_claim.as_ref().and_then(|name| claims.get(name)) else { return Ok(Scope::everything()) };
         let malformed = TokenError::Refused("its scope is none");
-        let entries: Vec<&str> = match claim {
-            Value::String(text) => text.split(' ').collect(),
-            Value::Array(entries) => entries.iter().map(Value::as_str).collect::<Option<_>>().ok_or(malformed.clone())?,
-            _ => return Err(malformed),
-        };
+        let entries = entries(claim).ok_or(malformed.clone())?;
         Scope::of_claim(entries).map_err(|_| malformed)
+    }
+
+    fn labels_of(&self, claims: &Map<String, Value>) -> Result<Labels, TokenError> {
+        let claim = self.labels_claim.as_ref().and_then(|name| claims.get(name));
+        let Some(claim) = claim.filter(|claim| !claim.is_null()) else { return Ok(Labels::default()) };
+        entries(claim).map(Labels::of_claim).ok_or(TokenError::Refused("its labels are no list and no text"))
+    }
+}
+
+/// A claim that is a list of texts, or a text with spaces.
+fn entries(claim: &Value) -> Option<Vec<&str>> {
+    match claim {
+        Value::String(text) => Some(text.split(' ').collect()),
+        Value::Array(entries) => entries.iter().map(Value::as_str).collect(),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::text::{Item, Text, appended, key, quoted};
 use crate::grant::http::host;
-use crate::{Access, Action, Callee, ComponentName, ModelName, PolicyFile};
+use crate::{Access, Action, Callee, ComponentName, ModelName, PolicyFile, StoreVerb};
 
 /// Longest target that is written into a line that people may take over, in bytes.
 const TARGET_BYTES_MAX: usize = 160;
@@ -15,6 +15,7 @@ const TARGET_BYTES_MAX: usize = 160;
 pub(super) fn granted(text: &str, component: &ComponentName, action: &Action<'_>) -> Option<String> {
     match action {
         Action::Embed(model)
+        | Action::Classify(model)
         | Action::Rerank(model)
         | Action::Generate(model)
         | Action::Tokenize(model)
@@ -25,6 +26,7 @@ pub(super) fn granted(text: &str, component: &ComponentName, action: &Action<'_>
         Action::Secret(name) => with_secret(text, name),
         Action::Config(name) => with_setting(text, name),
         Action::Call(callee) => with_callee(text, callee),
+        Action::Store { verb, name } => with_row(text, *verb, name),
         Action::Log => Some(with_section(text, "log")),
         Action::Socket(_) => None,
     }
@@ -122,6 +124,20 @@ fn with_secret(text: &str, name: &str) -> Option<String> {
 fn with_callee(text: &str, callee: &Callee) -> Option<String> {
     let is_allowed = policy(text)?.call.is_some_and(|call| call.entry(callee).is_some());
     if is_allowed { Some(text.into()) } else { with_item(text, "call", "allow", Item::Value(quoted(callee.as_str()))) }
+}
+
+fn with_row(text: &str, verb: StoreVerb, name: &str) -> Option<String> {
+    let (capability, written) = (verb.capability(), quoted(verb.written()));
+    match policy(text)?.store_row(verb, name) {
+        Some((_, true)) => Some(text.into()),
+        Some((index, false)) => {
+            Text::parse(text)?.with_item(&[capability, "allow", &index.to_string()], "verbs", Item::Value(written))
+        }
+        None => {
+            let row = vec![(verb.noun(), quoted(name)), ("verbs", format!("[{written}]"))];
+            with_item(text, capability, "allow", Item::Table(row))
+        }
+    }
 }
 
 fn with_setting(text: &str, name: &str) -> Option<String> {

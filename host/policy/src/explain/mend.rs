@@ -14,7 +14,12 @@ impl Denied<'_> {
     pub(super) fn remedies(&self) -> Vec<Remedy> {
         let is_hopeless = matches!(
             self.reason,
-            Reason::Metadata | Reason::Malformed | Reason::NoValue | Reason::Unsupported | Reason::Forbidden(_)
+            Reason::Metadata
+                | Reason::Malformed
+                | Reason::NoValue
+                | Reason::Anonymous
+                | Reason::Unsupported
+                | Reason::Forbidden(_)
         );
         if is_hopeless {
             return Vec::new();

@@ -58,23 +58,9 @@ impl ComponentRules {
     }
 }
 
-/// The place of an action in [`Action::NAMES`]; none if it can't be granted at all.
+/// The place of an action in [`Action::NAMES`], which are in order; none if it can't be granted at all.
 fn index(action: &Action<'_>) -> Option<usize> {
-    Some(match action {
-        Action::Call(_) => 0,
-        Action::Config(_) => 1,
-        Action::Embed(_) => 2,
-        Action::Generate(_) => 3,
-        Action::Http { .. } => 4,
-        Action::Log => 5,
-        Action::Nn(_) => 6,
-        Action::Read(_) => 7,
-        Action::Rerank(_) => 8,
-        Action::Secret(_) => 9,
-        Action::Tokenize(_) => 10,
-        Action::Write(_) => 11,
-        Action::Socket(_) => return None,
-    })
+    Action::NAMES.binary_search(&action.name()).ok()
 }
 
 impl ComponentRules {
@@ -171,7 +157,7 @@ pub(super) mod tests {
     use http::Method;
 
     use super::*;
-    use crate::{Caller, Denied, Facts, Ledger, ModelName, Policies, Rules, SecretSource, Snapshot, Witness};
+    use crate::{Caller, Denied, Facts, Ledger, ModelName, Policies, Rules, SecretSource, Snapshot, StoreVerb, Witness};
 
     /// A server without anything, and nobody who listens.
     pub(in crate::rule) struct Nothing;
@@ -242,22 +228,39 @@ pub(super) mod tests {
     const NOON: u64 = MIDNIGHT + 12 * HOUR;
     const EVERYTHING: &str = "forbid (principal, action, resource);";
 
+    fn kept(place: usize) -> Action<'static> {
+        Action::Store { verb: StoreVerb::ALL[place], name: "a" }
+    }
+
     #[test]
     fn each_action_has_its_place_and_can_be_forbidden() {
         let url = "https://example.com".parse().expect("a URL");
         let callee = "a/b:c/d".parse().expect("a callee");
         let all = [
+            kept(0),
+            kept(1),
+            kept(2),
+            kept(3),
             Action::Call(&callee),
+            Action::Classify("a"),
             Action::Config("a"),
             Action::Embed("a"),
             Action::Generate("a"),
             Action::Http { method: &Method::GET, url: &url },
+            kept(4),
+            kept(5),
+            kept(6),
+            kept(7),
             Action::Log,
             Action::Nn("a"),
             Action::Read("/a"),
             Action::Rerank("a"),
             Action::Secret("a"),
             Action::Tokenize("a"),
+            kept(8),
+            kept(9),
+            kept(10),
+            kept(11),
             Action::Write("/a"),
         ];
         assert_eq!(all.map(|action| action.name()), Action::NAMES);
@@ -287,6 +290,9 @@ pub(super) mod tests {
             Action::Read("/a"),
             Action::Secret("a"),
             Action::Config("a"),
+            kept(0),
+            kept(4),
+            kept(8),
         ] {
             let prepared = rules.rules.0[index(&action).expect("a place")].as_deref().expect("a rule");
             let (uid, attributes) = resource(&action).expect("a resource");
@@ -331,7 +337,14 @@ pub(super) mod tests {
     #[test]
     fn groups_forbid_each_of_their_actions() {
         let grouped = chat(&[], "forbid (principal, action in [Action::\"model\", Action::\"file\"], resource);");
-        for action in [Action::Embed("a"), Action::Generate("a"), Action::Nn("a"), Action::Rerank("a"), Action::Tokenize("a")] {
+        for action in [
+            Action::Classify("a"),
+            Action::Embed("a"),
+            Action::Generate("a"),
+            Action::Nn("a"),
+            Action::Rerank("a"),
+            Action::Tokenize("a"),
+        ] {
             assert_eq!(grouped.forbids(action), Some(0), "{action}");
         }
         assert_eq!((grouped.forbids(Action::Read("/a")), grouped.forbids(Action::Write("/a"))), (Some(0), Some(0)));

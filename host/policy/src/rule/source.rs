@@ -43,7 +43,7 @@ pub(super) struct Forbid {
     /// The one component whose rule it is; none if it is everybody's.
     component: Option<String>,
     /// A bit for each of [`Action::NAMES`] that it may forbid.
-    actions: u16,
+    actions: u32,
     /// Whether it asks for the time: making that known to Cedar costs as much as all the rest.
     pub(super) is_timed: bool,
 }
@@ -404,7 +404,7 @@ mod tests {
         let scope = |action: &str| concerned(&format!("forbid (principal, {action}, resource);"));
         assert_eq!(scope("action"), Action::NAMES);
         assert_eq!(scope("action == Action::\"http\""), ["http"]);
-        assert_eq!(scope("action in Action::\"model\""), ["embed", "generate", "nn", "rerank", "tokenize"]);
+        assert_eq!(scope("action in Action::\"model\""), ["classify", "embed", "generate", "nn", "rerank", "tokenize"]);
         assert_eq!(scope("action in [Action::\"file\", Action::\"log\"]"), ["log", "read", "write"]);
         assert_eq!(concerned("forbid (principal, action, resource is Url);"), ["http"]);
         assert_eq!(concerned("forbid (principal, action, resource) when { resource is Secret };"), ["secret"]);

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use url::Url;
 
+use crate::StoreVerb;
 use crate::action::Action;
 
 /// The types of entities in `schema.cedarschema`.
@@ -20,6 +21,9 @@ pub(super) struct Types {
     secret: EntityTypeName,
     setting: EntityTypeName,
     callee: EntityTypeName,
+    store: EntityTypeName,
+    container: EntityTypeName,
+    collection: EntityTypeName,
     log: EntityTypeName,
 }
 
@@ -34,6 +38,9 @@ pub(super) static TYPES: LazyLock<Types> = LazyLock::new(|| {
         secret: named("Secret"),
         setting: named("Setting"),
         callee: named("Callee"),
+        store: named("Store"),
+        container: named("Container"),
+        collection: named("Collection"),
         log: named("Log"),
     }
 });
@@ -47,9 +54,12 @@ pub(super) fn entity(kind: &EntityTypeName, id: &str) -> EntityUid {
 pub(super) fn resource(action: &Action<'_>) -> Option<(EntityUid, Vec<(String, RestrictedExpression)>)> {
     let one = |kind, id: &str, attribute| (entity(kind, id), vec![text(attribute, id)]);
     Some(match action {
-        Action::Embed(name) | Action::Rerank(name) | Action::Generate(name) | Action::Tokenize(name) | Action::Nn(name) => {
-            one(&TYPES.model, name, "name")
-        }
+        Action::Classify(name)
+        | Action::Embed(name)
+        | Action::Rerank(name)
+        | Action::Generate(name)
+        | Action::Tokenize(name)
+        | Action::Nn(name) => one(&TYPES.model, name, "name"),
         Action::Http { url, .. } => {
             let port = i64::from(url.port_or_known_default().unwrap_or_default());
             let attributes = vec![
@@ -68,6 +78,9 @@ pub(super) fn resource(action: &Action<'_>) -> Option<(EntityUid, Vec<(String, R
                 vec![text("component", callee.component().as_str()), text("interface", callee.interface().unwrap_or_default())];
             (entity(&TYPES.callee, callee.component().as_str()), attributes)
         }
+        Action::Store { verb: StoreVerb::Kv(_), name } => one(&TYPES.store, name, "name"),
+        Action::Store { verb: StoreVerb::Blob(_), name } => one(&TYPES.container, name, "name"),
+        Action::Store { verb: StoreVerb::Vector(_), name } => one(&TYPES.collection, name, "name"),
         Action::Log => (entity(&TYPES.log, "log"), Vec::new()),
         Action::Socket(_) => return None,
     })

@@ -63,6 +63,7 @@ impl Issuer {
             audience: config.audience.clone(),
             tenant,
             scope_claim: config.scope_claim.clone(),
+            labels_claim: config.labels_claim.clone(),
         };
         let age_max = Duration::from_millis(config.jwks_ms_max);
         Issuer { rules, age_max, keys: ArcSwapOption::empty(), fetching: Mutex::default(), verified }

@@ -30,7 +30,7 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         let call = call.ok_or_else(|| error(ErrorCode::Denied, "a request can be sent only while one is served"))?;
         let timeout = request.timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let terms =
-            Terms { redirects_max: request.redirects_max, connect_max: None, deadline: call.deadline, gone: call.gone.clone() };
+            Terms { redirects_max: request.redirects_max, connect_max: None, deadline: call.until(), gone: call.gone.clone() };
         let request = host.with(|mut store| outgoing(&mut store, request))?;
         let rights = call.governance.rights();
         let head = tokio::time::timeout(timeout.unwrap_or(Duration::MAX), send(call, rights, request, terms));

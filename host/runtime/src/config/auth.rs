@@ -56,6 +56,9 @@ pub struct OidcConfig {
     /// The claim that limits a token: text with spaces or a list, of `component:NAME`, `model:NAME` and `admin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope_claim: Option<String>,
+    /// The claim that has the labels of its callers: text with spaces or a list. Without it they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_claim: Option<String>,
     /// How old its keys may be before they are fetched again, in milliseconds. A key that is not known is fetched at once.
     #[serde(default = "jwks_ms_max")]
     pub jwks_ms_max: u64,

@@ -91,7 +91,8 @@ async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, P
         return audit::unavailable();
     }
     let (data, name) = (shared.config.data.clone(), tenant.clone());
-    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, &name)).await;
+    let stores = shared.sandbox.stores.erase.clone();
+    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, stores.as_ref(), &name)).await;
     match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
         Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
             Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),

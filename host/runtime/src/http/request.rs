@@ -150,6 +150,7 @@ async fn admitted(errand: Errand<'_>, request: Request<Body>) -> Response<Body> 
         cpu_max: Duration::from_millis(limits.cpu_ms_max),
         cpu_ns: AtomicU64::new(0),
         verdict: OnceLock::new(),
+        afterwards: OnceLock::new(),
         chain: Chain::default(),
         trail: Arc::default(),
     });

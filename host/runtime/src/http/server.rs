@@ -25,6 +25,7 @@ use crate::lifecycle::Lifecycle;
 use crate::registry::{Refusal, Registry};
 use crate::reload::Watch;
 use crate::sandbox::Sandbox;
+use crate::stores::Stores;
 use crate::telemetry::Metrics;
 use crate::watch::{Watched, WatchedFiles};
 
@@ -71,6 +72,14 @@ pub enum ServerError {
     /// The audit log can't be written.
     #[error("the start can't be recorded in the audit log: make room on its disk, or set `admin = \"open\"` in [audit]")]
     NotRecorded,
+    /// What components keep can't be read or written.
+    #[error("the folder of what components keep, in {data}, can't be used: {cause}")]
+    Store {
+        /// The server's data folder.
+        data: std::path::PathBuf,
+        /// What is wrong.
+        cause: store::StoreError,
+    },
     /// The components folder can't be listed.
     #[error("the components folder {folder} can't be read: {cause}")]
     Components {
@@ -103,6 +112,16 @@ impl Shared {
     }
 }
 
+/// What a server works with.
+pub struct Backends {
+    /// What runs models.
+    pub inference: Arc<dyn Inference>,
+    /// What keeps data; none is a folder in that of the server's data.
+    pub stores: Option<Stores>,
+    /// What keeps the audit log; none is a folder in that of the server's data.
+    pub audit: Option<Box<dyn Storage>>,
+}
+
 /// A server that listens and has loaded its components.
 pub struct Server {
     shared: Arc<Shared>,
@@ -126,18 +145,15 @@ impl Server {
     /// # Errors
     /// As [`ServerError`] says.
     pub async fn start(config: ServerConfig, inference: Arc<dyn Inference>) -> Result<Server, ServerError> {
-        Server::start_with_audit(config, inference, None).await
+        Server::start_with(config, Backends { inference, stores: None, audit: None }).await
     }
 
-    /// As [`start`](Self::start), with the audit log in another place than the data folder.
+    /// As [`start`](Self::start), with other back ends than those of the data folder.
     ///
     /// # Errors
     /// As [`ServerError`] says.
-    pub async fn start_with_audit(
-        config: ServerConfig,
-        inference: Arc<dyn Inference>,
-        audit: Option<Box<dyn Storage>>,
-    ) -> Result<Server, ServerError> {
+    pub async fn start_with(config: ServerConfig, backends: Backends) -> Result<Server, ServerError> {
+        let Backends { inference, stores, audit } = backends;
         config.check()?;
         let main = listen(config.listen).await?;
         let admin = match config.admin_listen {
@@ -148,7 +164,12 @@ impl Server {
         let audit = tokio::task::block_in_place(|| Audit::open(&config, audit, &metrics))
             .map_err(|cause| ServerError::Audit { folder: config.data.join(AUDIT_FOLDER), cause })?;
         audit.administered(audit::of_server("start")).await.map_err(|_| ServerError::NotRecorded)?;
-        let sandbox = Sandbox::new(&config, inference.clone(), metrics.clone(), audit);
+        let stores = match stores {
+            Some(stores) => stores,
+            None => tokio::task::block_in_place(|| Stores::open(&config))
+                .map_err(|cause| ServerError::Store { data: config.data.clone(), cause })?,
+        };
+        let sandbox = Sandbox::new(&config, (inference.clone(), stores), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config, inference.as_ref()).map_err(ServerError::Random)?;
         sandbox.record.check()?;
@@ -214,8 +235,16 @@ impl Server {
         reloads.abort();
         arrivals.abort();
         looks.abort();
-        let drain = Duration::from_millis(shared.config.drain_ms_max);
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        let drain = tokio::time::sleep(Duration::from_millis(shared.config.drain_ms_max));
+        let finished = async {
+            graceful.shutdown().await;
+            shared.sandbox.background.ended().await; // of requests that were answered
+        };
+        let is_finished = tokio::select! {
+            () = finished => true,
+            () = drain => false,
+        };
+        if !is_finished {
             tracing::warn!("some requests did not finish in time and are cut off");
         }
         let audit = &shared.sandbox.audit;

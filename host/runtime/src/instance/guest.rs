@@ -10,7 +10,8 @@ use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::{Fault, Incoming, Job, Reply, Response, Work, invoke};
+use super::background::go_on;
+use super::{Fault, Incoming, Job, Reply, Response, Slot, Work, invoke};
 use crate::bindings::Service;
 use crate::bindings::guard::Guards;
 use crate::call::Call;
@@ -20,21 +21,24 @@ use crate::http::body::{GuestBody, RequestBody};
 use crate::http::exchange;
 use crate::sandbox::Ctx;
 
-/// Has the guest do one piece of work; a request is done with the last byte of its answer.
+/// Has the guest do one piece of work; a request is done with the last byte of its answer, or with what its guest goes on with
+/// after that.
 ///
 /// # Errors
 /// When the guest traps: then the whole instance is lost.
-pub(super) async fn run(accessor: &Accessor<Ctx>, guest: &Guest, work: Work) -> wasmtime::Result<()> {
+pub(super) async fn run(accessor: &Accessor<Ctx>, guest: &Guest, slot: &Slot, work: Work) -> wasmtime::Result<()> {
     let Work { job, call, _inside } = work;
     let _over = call.gone.clone().drop_guard(); // a shared instance lives on; what the guest left running for this call ends
     match (job, &guest.http, &guest.guard) {
         (Job::Serve(request, reply), Some(HttpGuest::Handler(service)), _) => {
-            let incoming = Incoming { request, call, reply };
-            serve_handler(accessor, service, incoming).await
+            serve_handler(accessor, service, Incoming { request, call: call.clone(), reply }).await?;
+            go_on(accessor, slot, &call).await;
+            Ok(())
         }
         (Job::Serve(request, reply), Some(HttpGuest::Proxy(proxy)), _) => {
-            let incoming = Incoming { request, call, reply };
-            Box::pin(serve_http(accessor, proxy, incoming)).await
+            Box::pin(serve_http(accessor, proxy, Incoming { request, call: call.clone(), reply })).await?;
+            go_on(accessor, slot, &call).await;
+            Ok(())
         }
         (Job::Check(question, reply), _, Some(guards)) => check(accessor, guards, question, call, reply).await,
         (Job::Invoke(invocation, reply), ..) => invoke::run(accessor, &guest.instance, invocation, call, reply).await,

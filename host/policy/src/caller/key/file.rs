@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 
 use super::{Key, KeyId};
+use crate::caller::label::Labels;
 use crate::caller::scope::{Scope, Selection};
 use crate::digest::hex;
 use crate::name::{ComponentName, ModelName, Tenant};
@@ -81,6 +82,8 @@ struct Entry {
     models: Selection<ModelName>,
     #[serde(default)]
     admin: bool,
+    #[serde(default)]
+    labels: Labels,
     created: String,
     expires: Option<String>,
     revoked: Option<String>,
@@ -206,7 +209,7 @@ impl Entry {
             created: time(&self.created)?,
             expires: self.expires.as_deref().map(time).transpose()?,
             revoked: self.revoked.as_deref().map(time).transpose()?,
-            scope: Scope { components: self.components, models: self.models, is_admin: self.admin },
+            scope: Scope { components: self.components, models: self.models, is_admin: self.admin, labels: self.labels },
             id: self.id,
             name: self.name,
             tenant: self.tenant,
@@ -222,6 +225,9 @@ fn write_key(text: &mut String, key: &Key) -> std::fmt::Result {
     writeln!(text, "sha256 = \"{}\"", hex(&key.digest))?;
     writeln!(text, "components = {}", list(serde_json::to_value(&key.scope.components)))?;
     writeln!(text, "models = {}", list(serde_json::to_value(&key.scope.models)))?;
+    if !key.scope.labels.is_empty() {
+        writeln!(text, "labels = {}", list(serde_json::to_value(&key.scope.labels)))?;
+    }
     writeln!(text, "admin = {}\ncreated = \"{}\"", key.scope.is_admin, rfc3339(key.created))?;
     for (name, at) in [("expires", key.expires), ("revoked", key.revoked)] {
         if let Some(at) = at {
@@ -264,6 +270,7 @@ mod tests {
             components: "chat,embeddings".parse().expect("a list"),
             models: Selection::All,
             is_admin: true,
+            labels: if seconds.is_some() { "hr,/x".parse().expect("labels") } else { Labels::default() },
             seconds,
         };
         new.make(1_767_323_045).expect("a key")

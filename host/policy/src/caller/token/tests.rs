@@ -69,6 +69,7 @@ fn rules() -> TokenRules {
         audience: "tessera".into(),
         tenant: TenantSource::Claim("tenant".into()),
         scope_claim: Some("scope".into()),
+        labels_claim: Some("groups".into()),
     }
 }
 
@@ -209,13 +210,34 @@ fn a_key_that_is_not_known_is_told_apart() {
 fn a_scope_claim_limits_and_only_it_makes_an_operator() {
     let issuer = Issuer::new();
     let scope = |scope: Value| verify(&issuer, &issuer.token(|claims| claims["scope"] = scope)).map(|token| token.scope);
-    let narrow = Scope { components: "chat".parse().expect("a list"), models: "*".parse().expect("a list"), is_admin: true };
+    let narrow = Scope {
+        components: "chat".parse().expect("a list"),
+        models: "*".parse().expect("a list"),
+        is_admin: true,
+        ..Scope::everything()
+    };
     assert_eq!(scope(json!("openid component:chat model:* admin")), Ok(narrow.clone()));
     assert_eq!(scope(json!(["component:chat", "admin", "model:*"])), Ok(narrow));
     assert!(scope(json!(7)).is_err() && scope(json!(["model:*", 7])).is_err() && scope(json!("model:a/b")).is_err());
     let without = TokenRules { scope_claim: None, ..rules() };
     let token = issuer.token(|claims| claims["scope"] = json!("admin"));
     assert_eq!(without.verify(&token, &issuer.keys(), at(NOW)).expect("good").scope, Scope::everything());
+}
+
+#[test]
+fn a_claim_names_the_labels_of_a_caller() {
+    let issuer = Issuer::new();
+    let labels = |groups: Value| {
+        let token = verify(&issuer, &issuer.token(|claims| claims["groups"] = groups))?;
+        Ok::<String, TokenError>(token.scope.labels.to_string())
+    };
+    assert_eq!(labels(json!(["/hr", "finance", "no label"])).as_deref(), Ok("/hr,finance"));
+    assert_eq!(labels(json!("finance /hr")).as_deref(), Ok("/hr,finance"));
+    assert_eq!(labels(Value::Null).as_deref(), Ok(""));
+    assert!(labels(json!(7)).is_err() && labels(json!(["hr", 7])).is_err());
+    let without = TokenRules { labels_claim: None, ..rules() };
+    let token = issuer.token(|claims| claims["groups"] = json!(["hr"]));
+    assert!(without.verify(&token, &issuer.keys(), at(NOW)).expect("good").scope.labels.is_empty());
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl WasiHttpHooks for Outbound {
             let terms = Terms {
                 redirects_max: REDIRECTS_MAX,
                 connect_max: options.connect_timeout,
-                deadline: call.deadline,
+                deadline: call.until(),
                 gone: call.gone.clone(),
             };
             let rights = call.governance.rights();

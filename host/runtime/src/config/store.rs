@@ -1,0 +1,21 @@
+//! How the embedded store works.
+
+use serde::{Deserialize, Serialize};
+
+/// `[store]`: where components keep vectors, small values and files, in `DATA/store`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Chunks up to which a collection is searched one by one; beyond that by HNSW.
+    pub exact_chunks_max: usize,
+    /// Memory for the pages of each tenant's database that is open, in bytes.
+    pub cache_bytes: usize,
+    /// Operations that work at one time; 16 times as many wait, and more are answered `overloaded`.
+    pub threads_max: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig { exact_chunks_max: 20_000, cache_bytes: 32 << 20, threads_max: 8 }
+    }
+}
