@@ -197,7 +197,8 @@ fn write<T>(file: &Path, rows: &[Vec<T>], bytes: impl Fn(&T) -> [u8; 4]) -> std:
 }
 
 fn print(found: &[Found], out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut table = Table::new(["index", "recall@10", "queries/s", "p50 µs", "p99 µs", "queries/s, ours over it", "ingest s", "aim"]);
+    let mut table =
+        Table::new(["index", "recall@10", "queries/s", "p50 µs", "p99 µs", "queries/s, ours over it", "ingest s", "aim"]);
     for of in found {
         let over = found[0].rate.over(&of.rate);
         let verdict = aim(of.recall >= RECALL_MIN, &format!("recall ≥ {RECALL_MIN}"));
@@ -212,6 +213,7 @@ fn print(found: &[Found], out: &mut dyn Write) -> anyhow::Result<()> {
             verdict,
         ]);
     }
-    let title = format!("vector: the nearest {K} of {VECTORS} clustered vectors of {DIMENSIONS} numbers, {QUERIES} queries a round");
+    let title =
+        format!("vector: the nearest {K} of {VECTORS} clustered vectors of {DIMENSIONS} numbers, {QUERIES} queries a round");
     Ok(table.print(&title, out)?)
 }

@@ -71,6 +71,7 @@ mod model {
 }
 mod plugins;
 mod policy;
+mod rows;
 mod shutdown;
 mod tidy;
 mod typed;

@@ -105,7 +105,13 @@ fn refused<T: Send + 'static>() -> BoxFuture<'static, store::Result<T>> {
 }
 
 impl Vectors for InstantVectors {
-    fn begin(&self, _: &Place, _: Document, _: Option<String>, _: &Reader) -> BoxFuture<'static, store::Result<Box<dyn Draft>>> {
+    fn begin(
+        &self,
+        _: &Place,
+        _: Document,
+        _: Option<String>,
+        _: &Reader,
+    ) -> BoxFuture<'static, store::Result<Box<dyn Draft>>> {
         refused()
     }
 
