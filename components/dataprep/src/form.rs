@@ -20,7 +20,7 @@ const LABELS_MAX: usize = 32;
 const LABEL_BYTES_MAX: usize = 128;
 
 /// Characters that a chunk may have at most, as OPEA's `chunk_size` says it.
-const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 20..=100_000;
+const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 20..=16_000;
 
 /// What one request wants ingested.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -216,8 +216,10 @@ fn labels(text: &str) -> Result<Vec<String>, Error> {
 pub(crate) fn index_name(text: &str) -> Result<String, Error> {
     let name = text.trim();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) || name == "all" {
-        let message = "`index_name` must be 1 to 64 letters, digits, dots, dashes and underscores, and not `all`";
+    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins_well || name.len() > 64 || !name.chars().all(is_plain) || name == "all" {
+        let message = "`index_name` must be 1 to 64 letters, digits, dots, dashes and underscores, begin with one of the first two \
+            and not be `all`";
         return Err(Error::bad_request(message).with_param("index_name"));
     }
     Ok(name.to_owned())

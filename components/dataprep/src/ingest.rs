@@ -22,6 +22,9 @@ use crate::settings::Settings;
 /// Chunks that are embedded and written at once.
 const BATCH: usize = 16;
 
+/// Characters of a chunk where the request does not say it: tokens bound it, but for words that are none of the model's.
+const CHUNK_CHARS_MAX: usize = 8000;
+
 /// Redirects of a link that are followed, as far as the policy lets them.
 const REDIRECTS_MAX: u32 = 3;
 
@@ -44,7 +47,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(form: &Form, settings: &Settings) -> Self {
-        let chars_max = form.chunk_size.unwrap_or(usize::MAX / 4);
+        let chars_max = form.chunk_size.unwrap_or(CHUNK_CHARS_MAX);
         let chunks = chunk::Settings {
             tokens_max: settings.chunk_tokens,
             overlap_tokens_max: settings.chunk_overlap_tokens,

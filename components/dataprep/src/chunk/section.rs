@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::document::{Document, Kind};
 
+/// Longest heading that is kept with a chunk, in characters.
+const HEADING_CHARS_MAX: usize = 300;
+
 /// Blocks under one heading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Section {
@@ -29,7 +32,7 @@ pub(super) fn sections(document: &Document) -> Vec<Section> {
         }
         if let Kind::Heading(level) = block.kind {
             open.retain(|&(above, _)| above < level);
-            open.push((level, document.text[block.range.clone()].to_owned()));
+            open.push((level, document.text[block.range.clone()].chars().take(HEADING_CHARS_MAX).collect()));
         }
         let heading = || open.iter().map(|(_, text)| text.clone()).collect();
         match sections.last_mut() {

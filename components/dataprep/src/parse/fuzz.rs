@@ -6,7 +6,7 @@ use super::{Source, parse};
 use crate::limits::Limits;
 
 /// Damaged files of each sample.
-const ROUNDS: u64 = 1500;
+const ROUNDS: usize = 400;
 
 /// A file and what is damaged.
 const SAMPLES: [(&str, &[u8]); 15] = [

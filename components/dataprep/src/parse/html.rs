@@ -7,45 +7,17 @@ use crate::document::{Builder, Kind};
 use crate::limits::ParseError;
 
 /// Elements whose content is nothing to read.
+#[rustfmt::skip]
 const SKIPPED: [&[u8]; 13] = [
-    b"script",
-    b"style",
-    b"noscript",
-    b"template",
-    b"svg",
-    b"nav",
-    b"iframe",
-    b"object",
-    b"select",
-    b"button",
-    b"canvas",
-    b"math",
+    b"script", b"style", b"noscript", b"template", b"svg", b"nav", b"iframe", b"object", b"select", b"button", b"canvas", b"math",
     b"textarea",
 ];
 
 /// Elements that end what stands before them, beside headings, lists, tables and code.
+#[rustfmt::skip]
 const BLOCKS: [&[u8]; 21] = [
-    b"p",
-    b"div",
-    b"section",
-    b"article",
-    b"main",
-    b"header",
-    b"footer",
-    b"aside",
-    b"blockquote",
-    b"figure",
-    b"figcaption",
-    b"address",
-    b"dl",
-    b"dd",
-    b"form",
-    b"fieldset",
-    b"hr",
-    b"details",
-    b"summary",
-    b"body",
-    b"caption",
+    b"p", b"div", b"section", b"article", b"main", b"header", b"footer", b"aside", b"blockquote", b"figure", b"figcaption",
+    b"address", b"dl", b"dd", b"form", b"fieldset", b"hr", b"details", b"summary", b"body", b"caption",
 ];
 
 /// Most cells of a table row.

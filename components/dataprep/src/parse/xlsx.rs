@@ -12,6 +12,9 @@ const WORKBOOK: &str = "xl/workbook.xml";
 /// Most columns of a row that are read.
 const COLUMNS_MAX: usize = 512;
 
+/// Longest name of a sheet, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
 /// Most bytes of all strings of a workbook that cells share, and most of them.
 const STRINGS_BYTES_MAX: usize = 32 << 20;
 const STRINGS_MAX: usize = 1_000_000;
@@ -28,7 +31,8 @@ pub(super) fn read(bytes: &[u8], builder: &mut Builder<'_>) -> Result<(), ParseE
             "workbookPr" => counts_from_1904 = matches!(element.attribute("date1904").as_deref(), Some("1" | "true")),
             "sheet" => {
                 let part = element.attribute("id").and_then(|id| relations.get(&id)).map(|relation| relation.part.clone());
-                sheets.extend(part.map(|part| (element.attribute("name").unwrap_or_default(), part)));
+                let name = element.attribute("name").unwrap_or_default().chars().take(NAME_CHARS_MAX).collect::<String>();
+                sheets.extend(part.map(|part| (name, part)));
             }
             _ => {}
         }

@@ -86,7 +86,7 @@ def pdf():
     pdf = canvas.Canvas(str(path), pagesize=A5, pageCompression=1, invariant=1)
     pdf.setTitle("Lighthouses")
     page(pdf, "The lamp", ["The lamp of the old tower burned whale oil until the year", "1865, when a burner for para-", "ffin took its place."], "Helvetica")
-    page(pdf, "Der Wärter", ["Der Wärter aß täglich Grütze – für 3 € im Monat.", "Łódź lies inland."], "Vera")
+    page(pdf, "Der Wärter", ["Der Wärter aß täglich Grütze – für 3 € im Monat.", "Łuk lies inland."], "Vera")
     page(pdf, "The fog horn", ["In fog the horn sounds every ninety seconds (“two long”)."], "Times-Roman")
     pdf.save()
     with pikepdf.open(path) as document:
