@@ -94,7 +94,7 @@ fn nearest(query: &[f32], vectors: &[Vec<f32>]) -> Vec<u32> {
 
 fn ours(vectors: &[Vec<f32>], queries: &[Vec<f32>], exact: &[Vec<u32>], rounds: usize) -> anyhow::Result<Found> {
     let folder = tempfile::tempdir()?;
-    let config = EmbeddedConfig { folder: folder.path().into(), ..EmbeddedConfig::default() };
+    let config = EmbeddedConfig::new(folder.path());
     let runtime = Runtime::new()?;
     let store = Embedded::open(config)?;
     let place = Place { tenant: "bench".parse()?, name: "vectors".parse()?, owner: None, bytes_max: u64::MAX };
