@@ -110,7 +110,8 @@ fn opea(rounds: usize) -> anyhow::Result<Opea> {
 
 fn print(cases: &[Case], opea: Option<&Opea>, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut table = Table::new(["request", "CPU µs", "more than hello", "CPU µs a token", "OPEA's over it", "aim"]);
-    let cpu_us = |name: &str| cases.iter().find(|case| case.name == name).map(|case| case.cost.cpu_us.clone()).unwrap_or_default();
+    let cpu_us =
+        |name: &str| cases.iter().find(|case| case.name == name).map(|case| case.cost.cpu_us.clone()).unwrap_or_default();
     let (hello, one) = (cpu_us("a component that says hello"), cpu_us("ChatQnA, streamed, 1 token"));
     for case in cases {
         let cpu = &case.cost.cpu_us;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    EmbedJob, Embeddings, FinishReason, Forward, GenerateEvent, GenerateJob, Generation, ModelCard, Outcome, Piece, RerankJob,
-    Scores, Stats, TokenizeInput, Usage,
+    ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, FinishReason, Forward, GenerateEvent, GenerateJob, Generation,
+    ModelCard, Outcome, Piece, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenizeInput, Usage,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http_body_util::Full;
@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
-use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+use policy::{Classify, Embed, Generate, Nn, Permit, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
 use tests::{FakeInference, Setup, TestServer};
 use tokio::net::TcpListener;
@@ -107,8 +107,24 @@ impl Inference for Instant {
         std::future::ready(Ok(Embeddings { model, dimensions: DIMENSIONS, values, usage })).boxed()
     }
 
+    fn embed_tokens(
+        &self,
+        permit: Permit<Embed>,
+        job: EmbedTokensJob,
+    ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
+        self.0.embed_tokens(permit, job)
+    }
+
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         self.0.rerank(permit, job)
+    }
+
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>> {
+        self.0.classify(permit, job)
+    }
+
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>> {
+        self.0.find_entities(permit, job)
     }
 
     /// As many tokens as are wanted, as fast as they are read.

@@ -94,7 +94,7 @@ fn nearest(query: &[f32], vectors: &[Vec<f32>]) -> Vec<u32> {
 
 fn ours(vectors: &[Vec<f32>], queries: &[Vec<f32>], exact: &[Vec<u32>], rounds: usize) -> anyhow::Result<Found> {
     let folder = tempfile::tempdir()?;
-    let config = EmbeddedConfig { folder: folder.path().into(), ..EmbeddedConfig::default() };
+    let config = EmbeddedConfig::new(folder.path());
     let runtime = Runtime::new()?;
     let store = Embedded::open(config)?;
     let place = Place { tenant: "bench".parse()?, name: "vectors".parse()?, owner: None, bytes_max: u64::MAX };
@@ -197,7 +197,8 @@ fn write<T>(file: &Path, rows: &[Vec<T>], bytes: impl Fn(&T) -> [u8; 4]) -> std:
 }
 
 fn print(found: &[Found], out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut table = Table::new(["index", "recall@10", "queries/s", "p50 µs", "p99 µs", "queries/s, ours over it", "ingest s", "aim"]);
+    let mut table =
+        Table::new(["index", "recall@10", "queries/s", "p50 µs", "p99 µs", "queries/s, ours over it", "ingest s", "aim"]);
     for of in found {
         let over = found[0].rate.over(&of.rate);
         let verdict = aim(of.recall >= RECALL_MIN, &format!("recall ≥ {RECALL_MIN}"));
@@ -212,6 +213,7 @@ fn print(found: &[Found], out: &mut dyn Write) -> anyhow::Result<()> {
             verdict,
         ]);
     }
-    let title = format!("vector: the nearest {K} of {VECTORS} clustered vectors of {DIMENSIONS} numbers, {QUERIES} queries a round");
+    let title =
+        format!("vector: the nearest {K} of {VECTORS} clustered vectors of {DIMENSIONS} numbers, {QUERIES} queries a round");
     Ok(table.print(&title, out)?)
 }

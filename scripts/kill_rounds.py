@@ -35,9 +35,10 @@ READY_S_MAX = 120
 KILL_AFTER_S = (0.3, 4.0)
 OLD_CHECKED = 10
 BY_VECTOR_CHECKED = 5
-FILLER = """the a of and to in that is was for on with as by at from it an be are this which or had not but have one were their
-harbour lamp river quiet paper number window station engine morning north valley copper garden letter market bridge winter
-signal stone ferry meadow timber island wheel office corner summer bottle ladder orchard castle thread pocket basin anchor""".split()
+FILLER = """the a of and to in that is was for on with as by at from it an be are this which or had not but have one were
+their harbour lamp river quiet paper number window station engine morning north valley copper garden letter
+market bridge winter signal stone ferry meadow timber island wheel office corner summer bottle ladder orchard
+castle thread pocket basin anchor""".split()
 
 
 class Document:

@@ -23,9 +23,9 @@ import wikipedia  # noqa: E402
 
 TOLERANCE = 0.01
 K = 10
-# What is asked for, and (R@1, R@10, MRR@10) of BM25 over lower-cased words, of the same model in sentence-transformers, of RRF
-# with k = 60, and of MaxSim over the token vectors of the twenty nearest. Documents with the same score share the best place: RRF
-# gives the same score to whoever is first here and second there, and to the one where it is the other way round.
+# What is asked for, and (R@1, R@10, MRR@10) of BM25 over lower-cased words, of the same model in sentence-transformers, of
+# RRF with k = 60, and of MaxSim over the token vectors of the twenty nearest. Documents with the same score share the best
+# place: RRF gives the same score to one that is first here and second there, and to one where it is the other way round.
 WAYS = [
     ("BM25", {"mode": "text", "rerank": False}, (0.773, 0.927, 0.833)),
     ("dense", {"mode": "dense", "rerank": False}, (0.757, 0.975, 0.839)),

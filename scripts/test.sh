@@ -12,7 +12,7 @@ cargo test --release --locked --no-run
 echo "== components and test guests"
 scripts/components.sh components/* tests/guests/* tests/hostile
 echo "== the models and vocabularies (750 MB, once)"
-"$CARGO_TARGET_DIR/release/tessera" pull all-minilm-l6-v2 smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+"$CARGO_TARGET_DIR/release/tessera" pull all-minilm-l6-v2 rampart-pii smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 scripts/vocabularies.sh
 
 log=$(mktemp)

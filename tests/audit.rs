@@ -299,7 +299,7 @@ fn a_tenants_keys_and_files_are_erased_and_that_is_recorded() {
     let told: Vec<_> = erased.iter().map(|record| (text(&record.action), text(&record.tenant))).collect();
     assert_eq!(told, [("begin", "acme"), ("done", "acme")]);
     let counts = erased[1].detail.as_ref().and_then(|detail| detail.get("erased"));
-    assert_eq!(counts, Some(&json!({"keys": 0, "files": 1})));
+    assert_eq!(counts, Some(&json!({"keys": 0, "store": 0, "files": 1})));
 }
 
 #[test]

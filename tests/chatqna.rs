@@ -37,7 +37,8 @@ fn start(inference: FakeInference, config: &str) -> TestServer {
 
 /// Sends a text as a file, as a browser would.
 pub(crate) fn ingest(server: &TestServer, name: &str, text: &str, more: &[(&str, &str)], key: Option<&str>) -> Reply {
-    let field = |(name, value): &(&str, &str)| format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let field =
+        |(name, value): &(&str, &str)| format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let fields: String = more.iter().map(field).collect();
     let file = format!("--b\r\ncontent-disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n{text}\r\n--b--\r\n");
     let authorization = key.map(|key| format!("Bearer {key}"));
@@ -89,7 +90,8 @@ fn a_stream_tells_its_sources_before_the_text_and_at_its_end() {
     let pieces = json_events(&server.post("/v1/chatqna", &usage));
     let (first, last, usage) = (&pieces[0], &pieces[pieces.len() - 2], &pieces[pieces.len() - 1]);
     assert_eq!((&first["sources"][0]["n"], &first["choices"][0]["delta"]["content"]), (&json!(1), &json!("")));
-    let text: String = pieces[1..pieces.len() - 2].iter().filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str()).collect();
+    let text: String =
+        pieces[1..pieces.len() - 2].iter().filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(text, "Blue [1] or red .", "a passage that is not there is not cited");
     assert_eq!((&last["sources"][0]["cited"], &last["choices"][0]["finish_reason"]), (&json!(true), &json!("stop")));
     assert_eq!((&usage["usage"]["completion_tokens"], &usage["choices"]), (&json!(5), &json!([])));
@@ -127,7 +129,8 @@ fn clients_of_opea_get_its_bytes() {
 
 #[test]
 fn a_generation_that_fails_is_an_error_and_no_end() {
-    let server = start(FakeInference::scripted(["Blue"]).breaking(engine::JobError::Failed("the device is gone".into())), ANY_SCORE);
+    let server =
+        start(FakeInference::scripted(["Blue"]).breaking(engine::JobError::Failed("the device is gone".into())), ANY_SCORE);
     ingested(&server, "clocks.txt", "All clocks in the station are painted blue.");
     let events = events(&server.post("/v1/chatqna", &json!({"messages": "Which colour?"})));
     let last: Value = serde_json::from_str(events.last().expect("a last one")).expect("JSON");

@@ -4,6 +4,7 @@
 #![allow(clippy::panic)]
 
 mod fake;
+mod fake_store;
 mod server;
 mod wire;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use fake::{Counts, FakeInference, GENERATION_BYTES, TOKEN_NS};
+pub use fake_store::{FakeStore, StoreCounts};
 pub use server::{Reply, Setup, TestServer};
 pub use wire::Wire;
 

@@ -19,7 +19,10 @@ mod attack {
 }
 mod audit;
 mod capability {
+    mod background;
+    mod blob;
     mod call;
+    mod classify;
     mod config;
     mod embed;
     mod env;
@@ -28,12 +31,14 @@ mod capability {
     mod handler;
     mod http;
     mod imports;
+    mod kv;
     mod log;
     mod nn;
     mod outside;
     mod rerank;
     mod secret;
     mod tokenize;
+    mod vector;
 }
 mod callers;
 mod cases;
@@ -56,14 +61,17 @@ mod lifecycle;
 mod mcp;
 mod model {
     mod bert;
+    mod classifier;
     mod expected;
     mod language;
     mod llama_cpp;
     mod minilm;
+    mod rampart;
     mod roberta;
 }
 mod plugins;
 mod policy;
+mod rows;
 mod shutdown;
 mod tidy;
 mod typed;

@@ -213,6 +213,7 @@ impl TestServer {
                 .bundled("reranking")
                 .bundled("chat")
                 .bundled("chathistory")
+                .bundled("chatqna")
                 .bundled("dataprep")
                 .bundled("feedback")
                 .bundled("prompt-template")

@@ -52,7 +52,7 @@ pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>
         let (stores, folder) = real()?;
         return Ok(Some((setup.stores(stores), Some(folder))));
     }
-    let embedded = Arc::new(Embedded::open(EmbeddedConfig::default())?);
+    let embedded = Arc::new(Embedded::open(EmbeddedConfig::new(std::env::temp_dir().join("tessera-bench-store")))?);
     let stores = Stores { vectors: Arc::new(InstantVectors::new()), ..Stores::of(embedded) };
     Ok(Some((setup.stores(stores), None)))
 }
@@ -60,7 +60,7 @@ pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>
 /// The embedded store with passages.
 fn real() -> anyhow::Result<(Stores, TempDir)> {
     let folder = tempfile::tempdir()?;
-    let store = Embedded::open(EmbeddedConfig { folder: folder.path().into(), ..EmbeddedConfig::default() })?;
+    let store = Embedded::open(EmbeddedConfig::new(folder.path()))?;
     let place = Place { tenant: "local".parse()?, name: "documents".parse()?, owner: None, bytes_max: u64::MAX };
     let chunk = |index: usize| Chunk {
         text: format!("{TEXT} {index}"),
@@ -105,7 +105,13 @@ fn refused<T: Send + 'static>() -> BoxFuture<'static, store::Result<T>> {
 }
 
 impl Vectors for InstantVectors {
-    fn begin(&self, _: &Place, _: Document, _: Option<String>, _: &Reader) -> BoxFuture<'static, store::Result<Box<dyn Draft>>> {
+    fn begin(
+        &self,
+        _: &Place,
+        _: Document,
+        _: Option<String>,
+        _: &Reader,
+    ) -> BoxFuture<'static, store::Result<Box<dyn Draft>>> {
         refused()
     }
 

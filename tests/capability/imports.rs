@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tempfile::TempDir;
-use tests::{FakeInference, Reply, Setup, TestServer};
+use tests::{FakeInference, FakeStore, Reply, Setup, TestServer};
 
 use super::outside::{govern, used};
 use crate::attack::upstream::Upstream;
@@ -21,7 +21,8 @@ use linked::Function;
 use rows::{Kind, Power, ROWS, Try};
 
 /// What each guest is granted for its functions to work at all.
-const GRANTS: [(&str, &str); 7] = [
+const GRANTS: [(&str, &str); 9] = [
+    ("classifier", "[classify]\nmodels = [\"fake\"]\n"),
     ("generate-poll", "[generate]\nmodels = [\"fake\"]\n"),
     ("nn", "[nn]\nmodels = [\"fake\"]\n"),
     (
@@ -32,6 +33,12 @@ const GRANTS: [(&str, &str); 7] = [
     ),
     ("probe", "[config]\nshown = \"1\"\nhidden = \"2\"\n[embed]\nmodels = [\"fake\"]\n[log]\n[rerank]\nmodels = [\"fake\"]\n"),
     ("scribe", "[generate]\nmodels = [\"fake\"]\n[log]\n[tokenize]\nmodels = [\"fake\"]\n"),
+    (
+        "store",
+        "[blob]\nallow = [{ container = \"granted\", verbs = [\"get\", \"list\", \"put\", \"delete\"] }]\n\
+         [kv]\nallow = [{ store = \"granted\", verbs = [\"get\", \"list\", \"set\", \"delete\"] }]\n\
+         [vector]\nallow = [{ collection = \"granted\", verbs = [\"find\", \"list\", \"upsert\", \"delete\"] }]\n",
+    ),
     ("wasi-http-02", "[http]\nALLOW\n"),
     ("wasi-http-03", "[http]\nALLOW\n"),
 ];
@@ -45,34 +52,37 @@ struct World {
     server: TestServer,
     policy: PathBuf,
     fake: Arc<FakeInference>,
+    store: Arc<FakeStore>,
     upstream: Upstream,
     /// Holds `outside.txt` and the granted folder.
     folder: TempDir,
 }
 
-/// What there is outside, to compare: jobs of the engine, requests that came, files with their times.
+/// What there is outside, to compare: jobs of the engine, operations of the store, requests that came, files with their times.
 #[derive(Debug, PartialEq, Eq)]
 struct Outside {
     jobs: usize,
+    operations: usize,
     requests: usize,
     files: BTreeMap<PathBuf, (SystemTime, String)>,
 }
 
 impl World {
     fn start(guest: &'static str) -> World {
-        let (fake, upstream) = (Arc::new(FakeInference::default()), Upstream::start());
+        let (fake, store, upstream) = (Arc::new(FakeInference::default()), Arc::new(FakeStore::default()), Upstream::start());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let granted = folder.path().join("granted");
         std::fs::create_dir(&granted).expect("a folder");
         let (_, grants) = GRANTS.into_iter().find(|(name, _)| *name == guest).expect("every guest has grants");
         let grants = grants.replace("ALLOW", &upstream.granted().replace("http.", ""));
         let grants = grants.replace("FOLDER", &format!("{:?}", granted.display().to_string()));
-        let setup = Setup::new(fake.clone()).guest(guest).policy(guest, &format!("schema = 1\n{grants}"));
+        let setup =
+            Setup::new(fake.clone()).stores(store.stores()).guest(guest).policy(guest, &format!("schema = 1\n{grants}"));
         let policies = setup.config.policies.clone();
         std::fs::write(policies.join("rules.cedar"), RULE).expect("writes");
         let server = setup.start();
         assert_eq!(server.failures, []);
-        let world = World { guest, server, policy: policies.join(format!("{guest}.toml")), fake, upstream, folder };
+        let world = World { guest, server, policy: policies.join(format!("{guest}.toml")), fake, store, upstream, folder };
         world.lay_out();
         world
     }
@@ -108,7 +118,12 @@ impl World {
                 folders.extend(path.is_dir().then_some(path));
             }
         }
-        Outside { jobs: self.fake.counts().jobs, requests: self.upstream.heads().len(), files }
+        Outside {
+            jobs: self.fake.counts().jobs,
+            operations: self.store.counts().operations,
+            requests: self.upstream.heads().len(),
+            files,
+        }
     }
 
     /// Has the guest call a function.

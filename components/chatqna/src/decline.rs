@@ -2,8 +2,11 @@
 
 use crate::settings::Settings;
 
-/// The place whose score the best one is held against.
-pub(crate) const RIVAL: usize = 10;
+/// Passages whose scores the best one is held against.
+pub(crate) const RIVALS: u32 = 20;
+
+/// Passages below which there are too few to tell what is usual.
+const RIVALS_MIN: usize = 10;
 
 /// Whether nothing that was found is likely to answer a question, by the scores of what was found: then no model is asked.
 ///
@@ -13,7 +16,8 @@ pub(crate) fn is_unanswered(scores: &[f32], settings: &Settings) -> bool {
     let mut sorted = scores.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let Some(&best) = sorted.first() else { return true };
-    let stands_out = sorted.get(RIVAL - 1).is_none_or(|rival| best - rival >= settings.score_gap_min);
+    let median = sorted[sorted.len() / 2];
+    let stands_out = sorted.len() < RIVALS_MIN || best - median >= settings.score_gap_min;
     best < settings.score_min || !stands_out
 }
 
@@ -38,9 +42,9 @@ mod tests {
     #[test]
     fn what_is_near_to_everything_is_not_answered_by_anything() {
         let settings = Settings { score_min: 0.5, score_gap_min: 0.17, ..Settings::default() };
-        let with_rival = |rival: f32| [[0.7].as_slice(), &[0.65; 8], &[rival]].concat();
-        assert!(is_unanswered(&with_rival(0.6), &settings));
-        assert!(!is_unanswered(&with_rival(0.5), &settings));
+        let with_rivals = |rival: f32| [[0.7].as_slice(), &[rival; 19]].concat();
+        assert!(is_unanswered(&with_rivals(0.6), &settings));
+        assert!(!is_unanswered(&with_rivals(0.5), &settings));
         assert!(!is_unanswered(&[0.7; 9], &settings), "there are too few to tell");
     }
 

@@ -2,24 +2,21 @@
 
 use tessera_sdk::generate::{self, Event, Generation, Options, Outcome};
 use tessera_sdk::handler::Closed;
-use tessera_sdk::inference::{self, ErrorCode, Message};
+use tessera_sdk::inference::{self, ErrorCode};
 use tessera_sdk::{Error, Response, log, sse};
 
 use crate::answer::{Answer, Ending};
 use crate::citation::Citations;
 use crate::decline;
 use crate::params::Stream;
+use crate::passages::Prompt;
 
 /// Answers. Until the first piece of text every failure is an error with a status.
-pub(crate) async fn answer(
-    messages: Vec<Message>,
-    options: Options,
-    answer: Answer,
-    stream: Stream,
-) -> Result<Response, Error> {
+pub(crate) async fn answer(prompt: Prompt, options: Options, answer: Answer, stream: Stream) -> Result<Response, Error> {
+    let Prompt { question, messages } = prompt;
     let mut generation = generate::generate(messages, options).await.inspect_err(log_if_internal)?;
     let first = generation.next_all().await.inspect_err(log_if_internal)?;
-    let mut writing = Writing { citations: Citations::of(answer.sources.len()), text: String::new(), answer };
+    let mut writing = Writing { question, citations: Citations::of(answer.sources.len()), text: String::new(), answer };
     if stream != Stream::Whole {
         return Ok(Response::sse(move |events| send(events, generation, first, writing, stream)));
     }
@@ -73,6 +70,7 @@ async fn send(
 
 /// An answer, its text so far, and what of it cites.
 struct Writing {
+    question: String,
     answer: Answer,
     text: String,
     citations: Citations,
@@ -93,7 +91,7 @@ impl Writing {
         let is_declined = decline::declines(&self.text);
         if !is_declined {
             let sources: Vec<(u32, &str)> = self.answer.sources.iter().map(|source| (source.n, source.text.as_str())).collect();
-            let citation = self.citations.cite_nearest(&self.text, &sources).unwrap_or_default();
+            let citation = self.citations.cite_nearest(&self.text, &self.question, &sources).unwrap_or_default();
             self.text.push_str(&citation);
             rest.push_str(&citation);
         }

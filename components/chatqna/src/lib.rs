@@ -21,6 +21,7 @@ use tessera_sdk::{Error, Request, Response, Router, json, service};
 
 use crate::answer::Answer;
 use crate::params::Params;
+use crate::passages::Prompt;
 use crate::question::Question;
 use crate::settings::Settings;
 
@@ -48,6 +49,6 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     if is_unanswered {
         return Ok(answer.declined(stream));
     }
-    let messages = passages::prompt(asked, &answer.sources)?;
-    generation::answer(messages, options, answer, stream).await
+    let prompt = Prompt::new(asked, &answer.sources)?;
+    generation::answer(prompt, options, answer, stream).await
 }

@@ -7,7 +7,7 @@ use tessera_sdk::{Error, inference, tokenize};
 
 use crate::bindings::rag::prompt::prompt;
 use crate::bindings::rag::retriever::retrieve;
-use crate::decline::RIVAL;
+use crate::decline::RIVALS;
 use crate::params::invalid;
 use crate::question::Asked;
 use crate::retrieval;
@@ -81,8 +81,7 @@ pub(crate) struct Found {
 
 /// Finds passages and chooses the best of them.
 pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Found, Error> {
-    let enough = u32::try_from(RIVAL).unwrap_or(u32::MAX);
-    let search = retrieve::Question { k: asked.search.k.max(enough), ..asked.search.clone() };
+    let search = retrieve::Question { k: asked.search.k.max(RIVALS), ..asked.search.clone() };
     // At once: neither needs the other.
     let (found, around) = join(retrieval::retrieve(search), count_around(asked, model)).await;
     let (mut found, around) = (found?, around?);
@@ -116,26 +115,37 @@ fn fitting(counts: &[u32], tokens_max: u32) -> usize {
     sums.take_while(|sum| *sum <= tokens_max).count().max(1)
 }
 
-/// The conversation for the model.
-///
-/// # Errors
-/// 400 for a template of the request's own that is malformed.
-pub(crate) fn prompt(asked: Asked, sources: &[Source]) -> Result<Vec<Message>, Error> {
-    let has_template = asked.template.is_some();
-    let passage =
-        |source: &Source| prompt::Passage { number: source.n, title: source.topic().into(), text: source.body().into() };
-    let message = |message: Message| prompt::Message { role: message.role, content: message.content };
-    let task = prompt::Task {
-        question: asked.text,
-        passages: sources.iter().map(passage).collect(),
-        history: asked.history.into_iter().map(message).collect(),
-        template: asked.template,
-    };
-    let messages = prompt::answer(&task).map_err(|why| match has_template {
-        true => invalid("chat_template", &format!("can't be used: {why}")),
-        false => Error::internal(format!("no prompt could be made: {why}")),
-    })?;
-    Ok(messages.into_iter().map(|message| Message::new(message.role, message.content)).collect())
+/// What a model is asked.
+pub(crate) struct Prompt {
+    /// The question itself.
+    pub(crate) question: String,
+    /// The conversation that it stands in, with the passages.
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Prompt {
+    /// The question with its passages, for the model.
+    ///
+    /// # Errors
+    /// 400 for a template of the request's own that is malformed.
+    pub(crate) fn new(asked: Asked, sources: &[Source]) -> Result<Self, Error> {
+        let has_template = asked.template.is_some();
+        let passage =
+            |source: &Source| prompt::Passage { number: source.n, title: source.topic().into(), text: source.body().into() };
+        let message = |message: Message| prompt::Message { role: message.role, content: message.content };
+        let task = prompt::Task {
+            question: asked.text,
+            passages: sources.iter().map(passage).collect(),
+            history: asked.history.into_iter().map(message).collect(),
+            template: asked.template,
+        };
+        let messages = prompt::answer(&task).map_err(|why| match has_template {
+            true => invalid("chat_template", &format!("can't be used: {why}")),
+            false => Error::internal(format!("no prompt could be made: {why}")),
+        })?;
+        let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
+        Ok(Self { question: task.question, messages })
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(crate) struct Settings {
     pub(crate) answer_tokens_max: u32,
     /// `score_min`: the score of the best passage below which the question counts as not answered by the documents.
     pub(crate) score_min: f32,
-    /// `score_gap_min`: by how much the best passage has to be better than the tenth, where there are as many.
+    /// `score_gap_min`: by how much the best passage has to be better than the one in the middle, where there are ten.
     pub(crate) score_gap_min: f32,
     /// `decline`: what is said then.
     pub(crate) decline: String,
@@ -31,7 +31,7 @@ impl Default for Settings {
             prompt_tokens_max: 600,
             answer_tokens_max: 256,
             score_min: 0.47,
-            score_gap_min: 0.17,
+            score_gap_min: 0.175,
             decline: "I don't know: the documents don't answer that.".to_owned(),
             is_opea: false,
         }

@@ -115,7 +115,8 @@ pub async fn run_command(
     inference: Arc<dyn Inference>,
 ) -> Result<u8, CommandError> {
     let Command { files, arguments, policy } = command;
-    let sandbox = Arc::new(sandbox(config, inference.clone())?);
+    let stores = keeps_data(&files).then(|| Stores::open(config)).transpose()?;
+    let sandbox = Arc::new(sandbox(config, inference.clone(), stores)?);
     let facts = ServerFacts::new(config, inference.as_ref()).map_err(CommandError::Random)?;
     let policy = snapshot(&policy, &files, policies, &facts)?;
     files.admit(policies, &policy, &sandbox.record)?;
@@ -127,14 +128,18 @@ pub async fn run_command(
     run.finish(&sandbox, &governance, &arguments).await
 }
 
+/// Whether a command wants to keep anything: the folder for that is left alone otherwise.
+fn keeps_data(files: &ComponentFiles) -> bool {
+    files.manifest.capabilities.iter().any(|capability| ["blob", "kv", "vector"].contains(&capability.as_str()))
+}
+
 /// What a command runs in. The audit log is a server's, which may be running beside it.
-fn sandbox(config: &ServerConfig, inference: Arc<dyn Inference>) -> Result<Sandbox, CommandError> {
+fn sandbox(config: &ServerConfig, inference: Arc<dyn Inference>, stores: Option<Stores>) -> Result<Sandbox, CommandError> {
     let off = Recording::Off;
     let audit = AuditConfig { access: off, deny: off, uses: off, admin: off, ..AuditConfig::default() };
     let config = ServerConfig { audit, ..config.clone() };
     let metrics = Arc::new(Metrics::new(inference.clone()));
     let audit = Audit::open(&config, None, &metrics)?;
-    let stores = Stores::open(&config)?;
     Sandbox::new(&config, (inference, stores), metrics, audit).map_err(CommandError::Sandbox)
 }
 

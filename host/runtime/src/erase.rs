@@ -9,24 +9,35 @@ use policy::{KeyError, Keys, NameError, Tenant};
 use serde_json::{Value, json};
 
 use crate::config::KEYS_FILE;
+use crate::stores::Erase;
 
-/// A place in the data folder that holds something of tenants.
+/// A place that holds something of tenants.
 struct Place {
     /// Its name in records.
     name: &'static str,
     /// Deletes a tenant's part and says how many entries that were. To do it again changes nothing.
-    erase: fn(&Path, &Tenant) -> Result<u64, EraseError>,
+    erase: fn(&Kept<'_>, &Tenant) -> Result<u64, EraseError>,
 }
 
-/// All of them. A store that keeps rows of tenants has its line here.
-const PLACES: [Place; 2] = [Place { name: "keys", erase: erase_keys }, Place { name: "files", erase: erase_folder }];
+/// What there is to delete from.
+struct Kept<'a> {
+    data: &'a Path,
+    stores: &'a dyn Erase,
+}
+
+/// All of them. The keys go first: nobody writes anything new then.
+const PLACES: [Place; 3] = [
+    Place { name: "keys", erase: erase_keys },
+    Place { name: "store", erase: erase_store },
+    Place { name: "files", erase: erase_folder },
+];
 
 /// What was deleted in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erased {
-    /// The place: `keys`, `files`.
+    /// The place: `keys`, `store`, `files`.
     pub place: &'static str,
-    /// Keys or files that were deleted.
+    /// Keys, rows or files that were deleted.
     pub entries: u64,
 }
 
@@ -39,6 +50,9 @@ pub enum EraseError {
     /// The keys can't be changed.
     #[error("the keys can't be changed: {0}. Mend that and erase again")]
     Keys(#[from] KeyError),
+    /// What components keep of it can't be deleted.
+    #[error("what components keep of it can't be deleted: {0}. Mend that, or stop what else uses the folder, and erase again")]
+    Store(#[from] store::StoreError),
     /// A file can't be read or deleted.
     #[error("{file} can't be read or deleted: {cause}. Mend that and erase again")]
     File {
@@ -49,13 +63,14 @@ pub enum EraseError {
     },
 }
 
-/// Deletes everything that a data folder holds of a tenant, but for the audit log. Where it fails it can be done again.
+/// Deletes everything that a data folder and its stores hold of a tenant, but for the audit log. Where it fails it can be done
+/// again. Blocks.
 ///
 /// # Errors
 /// As [`EraseError`] says; some of it may be deleted then.
-pub fn erase_tenant(data: &Path, tenant: &str) -> Result<Vec<Erased>, EraseError> {
-    let tenant = tenant.parse()?;
-    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(data, &tenant)? })).collect()
+pub fn erase_tenant(data: &Path, stores: &dyn Erase, tenant: &str) -> Result<Vec<Erased>, EraseError> {
+    let (kept, tenant) = (Kept { data, stores }, tenant.parse()?);
+    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(&kept, &tenant)? })).collect()
 }
 
 /// The record of an erasure: `begin` before it, `done` or `failed` after it.
@@ -72,17 +87,23 @@ pub fn erasure(action: &str, tenant: &str, erased: &[Erased]) -> Record {
 }
 
 /// The tenant's keys. A running server forgets them within a second.
-fn erase_keys(data: &Path, tenant: &Tenant) -> Result<u64, EraseError> {
-    let file = data.join(KEYS_FILE);
+fn erase_keys(kept: &Kept<'_>, tenant: &Tenant) -> Result<u64, EraseError> {
+    let file = kept.data.join(KEYS_FILE);
     if !file.exists() {
         return Ok(0);
     }
     Ok(Keys::change(&file, |keys| Ok(keys.forget(tenant)))?)
 }
 
+/// The tenant's values, files and documents.
+fn erase_store(kept: &Kept<'_>, tenant: &Tenant) -> Result<u64, EraseError> {
+    let name = tenant.as_str().parse().map_err(|error: store::NameError| store::StoreError::Invalid(error.to_string()))?;
+    Ok(kept.stores.erase(&name)?)
+}
+
 /// The tenant's own folder, `tenants/NAME`.
-fn erase_folder(data: &Path, tenant: &Tenant) -> Result<u64, EraseError> {
-    let folder = data.join("tenants").join(tenant.as_str());
+fn erase_folder(kept: &Kept<'_>, tenant: &Tenant) -> Result<u64, EraseError> {
+    let folder = kept.data.join("tenants").join(tenant.as_str());
     let failed = |cause| EraseError::File { file: folder.clone(), cause };
     if !folder.is_dir() {
         return Ok(0);
@@ -104,9 +125,27 @@ fn count(folder: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use policy::{Labels, NewKey, Selection};
 
     use super::*;
+
+    /// A store with one row of a tenant.
+    struct FakeStore(Mutex<Vec<&'static str>>);
+
+    impl Erase for FakeStore {
+        fn erase(&self, tenant: &store::Name) -> store::Result<u64> {
+            let mut rows = self.0.lock().expect("nobody panics with it");
+            let before = rows.len();
+            rows.retain(|row| *row != tenant.as_str());
+            Ok((before - rows.len()) as u64)
+        }
+    }
+
+    fn stores() -> FakeStore {
+        FakeStore(Mutex::new(vec!["t", "u"]))
+    }
 
     fn data() -> tempfile::TempDir {
         let data = tempfile::tempdir().expect("a folder");
@@ -124,23 +163,25 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_keys_and_files_are_deleted_and_those_of_others_stay() {
-        let data = data();
-        let erased =
-            |tenant| erase_tenant(data.path(), tenant).expect("deletes").iter().map(|one| one.entries).collect::<Vec<_>>();
-        assert_eq!(erased("t"), [2, 2]);
+    fn a_tenants_keys_rows_and_files_are_deleted_and_those_of_others_stay() {
+        let (data, stores) = (data(), stores());
+        let erased = |tenant| {
+            let erased = erase_tenant(data.path(), &stores, tenant).expect("deletes");
+            erased.iter().map(|one| one.entries).collect::<Vec<_>>()
+        };
+        assert_eq!(erased("t"), [2, 1, 2]);
         let keys = Keys::read(&data.path().join(KEYS_FILE)).expect("is there");
         assert_eq!(keys.iter().map(|key| key.tenant.as_str()).collect::<Vec<_>>(), ["u"]);
         assert!(!data.path().join("tenants/t").exists() && data.path().join("tenants/u/three").exists());
-        assert_eq!(erased("t"), [0, 0]);
-        assert_eq!(erased("u"), [1, 1]);
+        assert_eq!(erased("t"), [0, 0, 0]);
+        assert_eq!(erased("u"), [1, 1, 1]);
     }
 
     #[test]
     fn what_is_no_tenant_deletes_nothing() {
         let data = data();
         for tenant in ["", ".", "..", "../tenants/t", "a/b", "a\0", &"a".repeat(129)] {
-            assert!(matches!(erase_tenant(data.path(), tenant), Err(EraseError::Name(_))), "{tenant}");
+            assert!(matches!(erase_tenant(data.path(), &stores(), tenant), Err(EraseError::Name(_))), "{tenant}");
         }
         assert!(data.path().join("tenants/t/one").exists());
     }
@@ -149,13 +190,13 @@ mod tests {
     fn keys_that_can_not_be_read_are_told_and_left() {
         let data = data();
         std::fs::write(data.path().join(KEYS_FILE), "[[key]]\ntenant = \"t\"\n").expect("written");
-        assert!(matches!(erase_tenant(data.path(), "t"), Err(EraseError::Keys(_))));
+        assert!(matches!(erase_tenant(data.path(), &stores(), "t"), Err(EraseError::Keys(_))));
     }
 
     #[test]
     fn a_folder_with_nothing_in_it_is_no_error() {
         let data = tempfile::tempdir().expect("a folder");
-        let erased = erase_tenant(data.path(), "t").expect("deletes");
+        let erased = erase_tenant(data.path(), &FakeStore(Mutex::default()), "t").expect("deletes");
         assert!(erased.iter().all(|erased| erased.entries == 0));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use policy::audit::{Kind, Record};
-use policy::{Allowed, Authority, Caller, ComponentName, Denied, Ledger, Meter, Mode, Reason, Snapshot, Witness};
+use policy::{Action, Allowed, Authority, Caller, ComponentName, Denied, Ledger, Meter, Mode, Reason, Snapshot, Witness};
 
 use crate::audit::{Asked, Audit, Trail};
 use crate::call::Call;
@@ -218,6 +218,9 @@ struct Teller<'a> {
 impl Witness for Teller<'_> {
     fn allowed(&self, allowed: &Allowed<'_>) {
         self.asked.allowed(allowed);
+        if let Action::Store { verb, .. } = allowed.action {
+            self.asked.governance.metrics.stored(allowed.policy.component().as_str(), verb.name());
+        }
     }
 
     fn meter(&self) -> Option<Arc<Meter>> {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use policy::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Linker, ResourceTable};
@@ -51,7 +52,8 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Ctx>,
     pub(crate) inference: Arc<dyn Inference>,
-    pub(crate) stores: Stores,
+    /// Where components keep data; none where they keep none, and once the server has ended.
+    pub(crate) stores: ArcSwapOption<Stores>,
     pub(crate) metrics: Arc<Metrics>,
     /// Compiled code on disk.
     pub(crate) compiled: compiled::Cache,
@@ -74,7 +76,7 @@ impl Sandbox {
     /// Makes the engine and links every capability; linking gives no rights.
     pub(crate) fn new(
         config: &ServerConfig,
-        (inference, stores): (Arc<dyn Inference>, Stores),
+        (inference, stores): (Arc<dyn Inference>, Option<Stores>),
         metrics: Arc<Metrics>,
         audit: Arc<Audit>,
     ) -> wasmtime::Result<Sandbox> {
@@ -93,6 +95,7 @@ impl Sandbox {
         let slow = SlowLane::new(Duration::from_millis(config.epoch_ms).mul_f64(EPOCH_PART))?;
         let compiled = compiled::Cache::open(config, &engine, metrics.compiled_cache_refused.clone());
         let record = ComponentRecord::at(&config.data);
+        let stores = ArcSwapOption::new(stores.map(Arc::new));
         let (journals, background) = (Journals::default(), Background::default());
         let peers = Peers::default();
         Ok(Sandbox {

@@ -41,6 +41,12 @@ struct OfDenial {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOperation {
+    component: String,
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRefusal {
     reason: &'static str,
 }
@@ -163,6 +169,7 @@ pub(crate) struct Metrics {
     seconds: Family<OfComponent, Histogram, fn() -> Histogram>,
     traps: Family<OfComponent, Counter>,
     denials: Family<OfDenial, Counter>,
+    operations: Family<OfOperation, Counter>,
     refusals: Family<OfRefusal, Counter>,
     verdicts: Family<OfVerdict, Counter>,
     ledgers: Arc<Ledgers>,
@@ -192,6 +199,8 @@ impl Metrics {
         registry.register("compiled_cache_refused", help, compiled_cache_refused.clone());
         let denials = Family::default();
         registry.register("denials", "Operations that a policy denied, or would deny in the mode observe", denials.clone());
+        let operations = Family::default();
+        registry.register("store_operations", "Uses of what components keep", operations.clone());
         let verdicts = Family::default();
         registry.register("guard_verdicts", "Texts that guards judged, or could not judge", verdicts.clone());
         let (ledgers, tenants) = (Arc::<Ledgers>::default(), Arc::<Ledgers>::default());
@@ -209,6 +218,7 @@ impl Metrics {
             traps,
             denials,
             verdicts,
+            operations,
             refusals,
             ledgers,
             tenants,
@@ -222,6 +232,10 @@ impl Metrics {
     pub(crate) fn denied(&self, component: &str, capability: &'static str, reason: &'static str, is_enforced: bool) {
         let mode = if is_enforced { "enforce" } else { "observe" };
         self.denials.get_or_create(&OfDenial { component: component.into(), capability, reason, mode }).inc();
+    }
+
+    pub(crate) fn stored(&self, component: &str, operation: &'static str) {
+        self.operations.get_or_create(&OfOperation { component: component.into(), operation }).inc();
     }
 
     pub(crate) fn guarded(&self, component: &str, guard: &str, direction: &'static str, verdict: &'static str) {

@@ -123,25 +123,36 @@ pub(crate) fn by_patterns(text: &str, types: &[Type]) -> Vec<Find> {
     resolve(patterns::find(text).into_iter().filter(|find| types.contains(&find.kind)).collect())
 }
 
-/// Adds what the model has found of these types and is sure enough of. Where both found something, the patterns are right.
-pub(crate) fn with_model(
-    mut finds: Vec<Find>,
-    text: &str,
-    entities: &[Entity],
-    (types, score_min): (&[Type], f32),
-) -> Vec<Find> {
-    let known = finds.len();
-    for entity in entities.iter().filter(|entity| entity.score >= score_min) {
+/// Adds what the model has found of these types and is sure enough of. Where both found something, the patterns are right:
+/// their finds come in order and apart from each other.
+pub(crate) fn with_model(finds: Vec<Find>, text: &str, entities: &[Entity], (types, score_min): (&[Type], f32)) -> Vec<Find> {
+    let find = |entity: &Entity| {
         let range = entity.start as usize..entity.end as usize;
-        let kind = entity.label.parse::<Type>().ok().filter(|kind| kind.needs_model() && types.contains(kind));
-        let Some(kind) = kind else { continue };
+        let kind = entity.label.parse::<Type>().ok().filter(|kind| kind.needs_model() && types.contains(kind))?;
         let is_there = text.get(range.clone()).is_some_and(|part| part.chars().any(char::is_alphanumeric));
-        let meets = |find: &Find| find.range.start < range.end && range.start < find.range.end;
-        if is_there && !finds[..known].iter().any(meets) {
-            finds.push(Find { kind, range });
+        (is_there && entity.score >= score_min).then_some(Find { kind, range })
+    };
+    let meets = |find: &Find| {
+        let next = finds.partition_point(|other| other.range.end <= find.range.start);
+        finds.get(next).is_some_and(|other| other.range.start < find.range.end)
+    };
+    let found = joined(entities.iter().filter_map(find).filter(|find| !meets(find)).collect());
+    resolve(finds.into_iter().chain(found).collect())
+}
+
+/// Finds of one type that touch or overlap as one: pieces of a word, or what two windows have found.
+fn joined(mut finds: Vec<Find>) -> Vec<Find> {
+    finds.sort_by_key(|find| (find.kind, find.range.start));
+    let mut joined: Vec<Find> = Vec::new();
+    for find in finds {
+        match joined.last_mut() {
+            Some(last) if last.kind == find.kind && find.range.start <= last.range.end => {
+                last.range.end = last.range.end.max(find.range.end);
+            }
+            _ => joined.push(find),
         }
     }
-    resolve(finds)
+    joined
 }
 
 /// Of finds that overlap the longest stays, and of those as long the first of `TYPES`.
@@ -190,6 +201,13 @@ mod tests {
         ];
         let all = with_model(finds, text, &entities, (&types, 0.5));
         assert_eq!(all, [Find { kind: Type::GivenName, range: 5..8 }, Find { kind: Type::Email, range: 19..34 }]);
+    }
+
+    #[test]
+    fn pieces_of_a_name_are_one_find() {
+        let entities = [entity("SURNAME", 4, 8, 0.9), entity("SURNAME", 8, 12, 0.8), entity("GIVEN_NAME", 0, 3, 0.9)];
+        let all = with_model(Vec::new(), "Ada Lovelace", &entities, (&Type::usual(), 0.5));
+        assert_eq!(all, [Find { kind: Type::GivenName, range: 0..3 }, Find { kind: Type::Surname, range: 4..12 }]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) fn find(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     for at in 0..bytes.len() {
-        let is_start = at == 0 || !is_word(bytes[at - 1]);
+        let is_start = bytes[at].is_ascii_alphabetic() && (at == 0 || !is_word(bytes[at - 1]));
         if is_start && let Some(end) = known_format(bytes, at) {
             found.push(at..end);
         }
@@ -37,7 +37,7 @@ fn known_format(bytes: &[u8], at: usize) -> Option<usize> {
     FORMATS.iter().find_map(|Format { prefix, alphabet, length_min, length_max }| {
         let start = at + prefix.len();
         let body = bytes.get(at..)?.strip_prefix(prefix.as_bytes())?;
-        let length = body.iter().take_while(|&&byte| alphabet.holds(byte)).count();
+        let length = body.iter().take(length_max + 1).take_while(|&&byte| alphabet.holds(byte)).count();
         (length >= *length_min && length <= *length_max).then_some(start + length)
     })
 }
@@ -195,6 +195,13 @@ mod tests {
             ("client_secret => 'sésame-x'", "sésame-x"),
         ] {
             assert_eq!(found(text), [value], "{text}");
+        }
+    }
+
+    #[test]
+    fn beginnings_without_end_are_read_in_little_time() {
+        for text in ["sk-", "eyJ", "-----BEGIN PRIVATE KEY-----", "password=", "xoxb-"] {
+            find(&text.repeat(2_000));
         }
     }
 

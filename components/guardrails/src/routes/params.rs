@@ -191,7 +191,7 @@ mod tests {
             "id": "blah",
         }))
         .expect("all are known");
-        assert!(has(&settings, Check::Words, Action::Block) && settings.banned.find("a BackDoor") == vec![2..10]);
+        assert!(has(&settings, Check::Words, Action::Block) && settings.banned.find("a BackDoor").len() == 1);
         assert!(has(&settings, Check::Secrets, Action::Block) && has(&settings, Check::Pii, Action::Redact));
         assert!((settings.injection_threshold - 0.5).abs() < 1e-6);
         assert_eq!(settings.output, Settings::default().output);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use policy::audit::{Disk, Log, LogError};
-use runtime::{AUDIT_FOLDER, erase_tenant, erasure};
+use runtime::{AUDIT_FOLDER, ServerConfig, Stores, erase_tenant, erasure};
 use serde_json::Value;
 
 use super::audit::Place;
@@ -50,7 +50,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             let mut log = log.context("the erasure can't be recorded in the audit log")?;
             log.append(SystemTime::now(), &erasure("begin", &args.tenant, &[]));
             log.sync()?;
-            let erased = erase_tenant(&data, &args.tenant);
+            let config = ServerConfig { data: data.clone(), ..settings };
+            let stores = Stores::open(&config).context("what components keep can't be deleted");
+            let erased = stores.and_then(|stores| Ok(erase_tenant(&data, stores.erase.as_ref(), &args.tenant)?));
             let record = match &erased {
                 Ok(erased) => erasure("done", &args.tenant, erased),
                 Err(_) => erasure("failed", &args.tenant, &[]),

@@ -49,6 +49,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     serve::log_to_stderr("error");
     let listen = (Ipv4Addr::LOCALHOST, 0).into();
     let place = Place { plugin: &plugin, policies: None, models: args.models.as_deref(), listen };
+    place.forget()?;
     let runtime = serve::runtime()?;
     let recorder = Recorder::new(place.inference()?);
     let serving = runtime.block_on(place.start_with(Arc::new(recorder.clone())))?;

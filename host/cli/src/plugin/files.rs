@@ -11,8 +11,8 @@ macro_rules! files {
 
 /// `wit/`: the interfaces that this host has.
 pub(crate) const WIT: &[File] = files!("wit":
-    "config.wit", "deps/io.wit", "embed.wit", "generate.wit", "guard.wit", "handler.wit", "http.wit", "inference.wit", "log.wit",
-    "rerank.wit", "secret.wit", "service.wit", "tokenize.wit",
+    "blob.wit", "classify.wit", "config.wit", "deps/io.wit", "embed.wit", "generate.wit", "guard.wit", "handler.wit", "http.wit",
+    "inference.wit", "kv.wit", "log.wit", "rerank.wit", "secret.wit", "service.wit", "store.wit", "tokenize.wit", "vector.wit",
 );
 
 /// `sdk/js/`.

@@ -60,6 +60,14 @@ impl Place<'_> {
         Ok(Serving { address, stop, served })
     }
 
+    /// Deletes what the plugin has kept when it was served before.
+    ///
+    /// # Errors
+    /// When it can't be deleted.
+    pub(crate) fn forget(&self) -> anyhow::Result<()> {
+        fresh(&self.plugin.made().join("serve/data/store")).map(drop)
+    }
+
     /// Copies the component into a folder of components, and its policy into one of policies.
     fn config(&self) -> anyhow::Result<ServerConfig> {
         ensure!(self.plugin.code().is_file(), "there is no component.wasm yet: `tessera build` makes it");

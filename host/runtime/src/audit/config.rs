@@ -10,7 +10,7 @@ pub struct AuditConfig {
     pub access: Recording,
     /// Everything that a policy denies, or would deny in the mode `observe`.
     pub deny: Recording,
-    /// Rights that are used: models, requests to other hosts, secrets, files that are changed.
+    /// Rights that are used: models, stores, requests to other hosts, secrets, files that are changed.
     #[serde(rename = "use")]
     pub uses: Recording,
     /// The server itself: starts and stops, components, policies, erasures.

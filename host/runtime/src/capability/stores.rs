@@ -20,7 +20,7 @@ impl types::Host for Ctx {}
 /// What a host function that keeps data needs.
 pub(super) struct Context {
     pub(super) call: Arc<Call>,
-    pub(super) stores: Stores,
+    pub(super) stores: Arc<Stores>,
     pub(super) inference: Arc<dyn Inference>,
 }
 
@@ -29,9 +29,11 @@ pub(super) struct Context {
 /// # Errors
 /// Outside of any.
 pub(super) fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, Error> {
-    let (stores, inference) = (store.data().sandbox.stores.clone(), store.data().sandbox.inference.clone());
+    let (stores, inference) = (store.data().sandbox.stores.load_full(), store.data().sandbox.inference.clone());
     let outside = || error(ErrorCode::Denied, "data can be used only while a request is served");
-    Ok(Context { call: current(store).ok_or_else(outside)?, stores, inference })
+    let call = current(store).ok_or_else(outside)?;
+    let stores = stores.ok_or_else(|| error(ErrorCode::Overloaded, "the server has ended, and keeps nothing more"))?;
+    Ok(Context { call, stores, inference })
 }
 
 impl Context {

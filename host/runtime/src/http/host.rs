@@ -91,7 +91,8 @@ async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, P
         return audit::unavailable();
     }
     let (data, name) = (shared.config.data.clone(), tenant.clone());
-    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, &name)).await;
+    let Some(stores) = shared.sandbox.stores.load_full() else { return audit::unavailable() };
+    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, stores.erase.as_ref(), &name)).await;
     match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
         Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
             Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),

@@ -169,7 +169,7 @@ impl Server {
             None => tokio::task::block_in_place(|| Stores::open(&config))
                 .map_err(|cause| ServerError::Store { data: config.data.clone(), cause })?,
         };
-        let sandbox = Sandbox::new(&config, (inference.clone(), stores), metrics.clone(), audit);
+        let sandbox = Sandbox::new(&config, (inference.clone(), Some(stores)), metrics.clone(), audit);
         let sandbox = Arc::new(sandbox.map_err(ServerError::Sandbox)?);
         let facts = ServerFacts::new(&config, inference.as_ref()).map_err(ServerError::Random)?;
         sandbox.record.check()?;
@@ -249,7 +249,11 @@ impl Server {
         }
         let audit = &shared.sandbox.audit;
         audit.note(audit::of_server("stop"));
-        tokio::task::block_in_place(|| audit.stop());
+        tokio::task::block_in_place(|| {
+            audit.stop();
+            // Instances may live on for a while; the next server may have the folder at once.
+            drop(shared.sandbox.stores.swap(None));
+        });
     }
 }
 

@@ -34,7 +34,11 @@ pub(super) fn find(text: &str) -> Vec<Find> {
     // What stands before the `@` of a URL is no mail address.
     let credentials: Vec<usize> =
         finds.iter().filter(|find| find.kind == Type::UrlCredentials).map(|find| find.range.end).collect();
-    finds.retain(|find| find.kind != Type::Email || !credentials.iter().any(|at| find.range.contains(at)));
+    let is_user = |find: &Find| {
+        let next = credentials.partition_point(|&at| at < find.range.start);
+        credentials.get(next).is_some_and(|&at| at < find.range.end)
+    };
+    finds.retain(|find| find.kind != Type::Email || !is_user(find));
     finds
 }
 
