@@ -2,9 +2,10 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
+GUESTS = $(patsubst components/%/Cargo.toml,-p %,$(wildcard components/*/Cargo.toml))
 
-.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-openai test-oidc test-mcp test-plugins test-openapi test-wgpu check-gpu
-	test-mcp test-plugins
+.PHONY: help build components guests models demo serve test lint fmt bench bench-llm peers test-openai test-opea test-answers \
+	test-retrieval test-kill test-oidc test-mcp test-plugins test-openapi test-wgpu check-gpu
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,10 +19,10 @@ components: ## Builds the bundled components (first time about a minute; install
 guests: ## Builds the components that only tests use
 	scripts/components.sh tests/guests/* tests/hostile
 
-models: build ## Pulls the models of the demo: embeddings and chat (180 MB, once)
-	$(TESSERA) pull all-minilm-l6-v2 smollm2-135m-instruct
+models: build ## Pulls the models of the bundled policies: embeddings, personal data, chat (680 MB, once)
+	$(TESSERA) pull all-minilm-l6-v2 rampart-pii smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 
-demo: ## From nothing to a served answer: builds all, pulls the model, asks for an embedding, keeps serving
+demo: ## From nothing to an answer from documents: builds all, pulls the models (580 MB), ingests, asks, keeps serving
 	scripts/demo.sh
 
 serve: build components models ## Serves the bundled components on 127.0.0.1:8080
@@ -33,7 +34,7 @@ test: ## Runs all tests, as CI does (about three minutes once built)
 lint: ## Checks formatting and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	cargo clippy --release --locked -p tessera-sdk -p chat -p embeddings -p reranking -- -D warnings
+	cargo clippy --release --locked -p tessera-sdk $(GUESTS) -- -D warnings
 
 fmt: ## Formats the code
 	cargo fmt --all
@@ -51,6 +52,18 @@ peers: ## Installs the peers of the benches in a Python environment of their own
 
 test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
 	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
+
+test-opea: ## Sends OPEA's own calls to a running server and says which it answers as OPEA does (needs curl; openai by `make peers`)
+	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python scripts/conformance.py http://127.0.0.1:8080
+
+test-answers: ## Asks a running server 30 questions about the demo's documents: what it answers, cites and declines
+	scripts/chatqna_eval.py http://127.0.0.1:8080
+
+test-retrieval: ## Ingests 1,000 Wikipedia articles into a running server and looks how well it finds them again
+	python3 benches/peers/wikipedia.py && scripts/retrieval_eval.py http://127.0.0.1:8080
+
+test-kill: build components ## Kills a server 30 times while it ingests, and looks for what it acknowledged
+	scripts/kill_rounds.py $(TESSERA)
 
 test-oidc: build guests ## Checks callers with tokens of a real OpenID provider (needs node 20 and npm)
 	scripts/oidc.sh

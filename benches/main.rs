@@ -10,10 +10,12 @@ mod llm;
 mod many;
 mod memory;
 mod process;
+mod rag;
 mod serve;
 mod share;
 mod start;
 mod table;
+mod vector;
 
 use std::io::Write;
 use std::time::Duration;
@@ -22,13 +24,13 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [governance] [hostile] [start] [memory] [deploy] [many]   (none: all)
+const USAGE: &str = "usage: bench [--rounds N] [encode] [llm] [share] [http] [governance] [hostile] [start] [memory] [deploy] [many] [vector] [rag]   (none: all)
        bench load HOST:PORT PATH SECONDS CONNECTIONS MS   requests to profile a server under, each MS a connection (0: no pause)";
 
 /// One bench: it measures everything once a round.
 type Bench = fn(rounds: usize, out: &mut dyn Write) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("encode", encode::run),
     ("llm", llm::run),
     ("share", share::run),
@@ -39,6 +41,8 @@ const BENCHES: [(&str, Bench); 10] = [
     ("memory", memory::run),
     ("deploy", deploy::run),
     ("many", many::run),
+    ("vector", vector::run),
+    ("rag", rag::run),
 ];
 
 fn main() -> anyhow::Result<()> {

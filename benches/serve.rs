@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    EmbedJob, Embeddings, Forward, GenerateJob, Generation, ModelCard, RerankJob, Scores, Stats, TokenizeInput, Usage,
+    ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, FinishReason, Forward, GenerateEvent, GenerateJob, Generation,
+    ModelCard, Outcome, Piece, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenizeInput, Usage,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http_body_util::Full;
@@ -15,13 +16,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
-use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+use policy::{Classify, Embed, Generate, Nn, Permit, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
-use tests::{FakeInference, Setup};
+use tests::{FakeInference, Setup, TestServer};
 use tokio::net::TcpListener;
 
+use crate::rag::instant;
+
 /// Length of a vector of MiniLM: what an answer's JSON costs depends on it.
-const DIMENSIONS: usize = 384;
+pub(crate) const DIMENSIONS: usize = 384;
 
 /// Serves until it is killed. Prints its address as `tessera serve` does.
 ///
@@ -32,7 +35,10 @@ pub(crate) fn run(kind: &str) -> anyhow::Result<()> {
         "hyper" => hyper(),
         "instant-engine" => instant_engine(),
         "hostile" => hostile(),
-        _ => anyhow::bail!("there is no server {kind}"),
+        _ => match instant::setup(kind)? {
+            Some((setup, _folder)) => park(&setup.start()),
+            None => anyhow::bail!("there is no server {kind}"),
+        },
     }
 }
 
@@ -62,17 +68,18 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 
 /// The platform with the `embeddings` component, and an engine that takes no time.
 fn instant_engine() -> anyhow::Result<()> {
-    let server = Setup::new(Arc::new(Instant::default())).bundled("embeddings").start();
-    say_ready(server.address)?;
-    loop {
-        std::thread::park();
-    }
+    park(&Setup::new(Arc::new(Instant::default())).bundled("embeddings").start())
 }
 
 /// The platform with a component that attacks it, under usual limits, and a harmless one beside it.
 fn hostile() -> anyhow::Result<()> {
     let setup = Setup::new(Arc::new(Instant::default())).guest("echo").hostile();
     let server = setup.policy("echo", crate::hostile::NEIGHBOUR).policy("hostile", crate::hostile::ATTACKER).start();
+    park(&server)
+}
+
+/// Serves until it is killed.
+fn park(server: &TestServer) -> anyhow::Result<()> {
     anyhow::ensure!(server.failures.is_empty(), "{:?}", server.failures);
     say_ready(server.address)?;
     loop {
@@ -82,7 +89,7 @@ fn hostile() -> anyhow::Result<()> {
 
 /// Answers at once with vectors of a real model's length.
 #[derive(Default)]
-struct Instant(FakeInference);
+pub(crate) struct Instant(FakeInference);
 
 impl Inference for Instant {
     fn models(&self) -> Vec<ModelCard> {
@@ -100,16 +107,45 @@ impl Inference for Instant {
         std::future::ready(Ok(Embeddings { model, dimensions: DIMENSIONS, values, usage })).boxed()
     }
 
+    fn embed_tokens(
+        &self,
+        permit: Permit<Embed>,
+        job: EmbedTokensJob,
+    ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
+        self.0.embed_tokens(permit, job)
+    }
+
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         self.0.rerank(permit, job)
     }
 
-    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
-        self.0.generate(permit, job)
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>> {
+        self.0.classify(permit, job)
     }
 
-    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
-        self.0.tokenize(permit, input)
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>> {
+        self.0.find_entities(permit, job)
+    }
+
+    /// As many tokens as are wanted, as fast as they are read.
+    fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
+        let tokens = job.tokens_max.unwrap_or(1);
+        let (sender, generation) = Generation::channel(permit.redeem().model.into(), tokens.saturating_add(1));
+        let generated_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: 8, generated_tokens };
+        async move {
+            for _ in 0..tokens {
+                let piece = Piece { tokens: Vec::new(), text: " token".into() };
+                drop(sender.send(Ok(GenerateEvent::Piece(piece))).await); // a reader that is gone misses nothing
+            }
+            drop(sender.send(Ok(GenerateEvent::Done(outcome))).await);
+            Ok(generation)
+        }
+        .boxed()
+    }
+
+    fn tokenize(&self, _permit: Permit<Tokenize>, _input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
+        std::future::ready(Ok(vec![7; 8])).boxed()
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {

@@ -20,6 +20,21 @@ struct Request {
     headers: BTreeMap<String, String>,
     body: Option<Value>,
     body_text: Option<String>,
+    form: Option<Vec<Part>>,
+    #[serde(default)]
+    before: Vec<Request>,
+}
+
+/// A part of a form: a text or a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    name: String,
+    #[serde(default)]
+    value: String,
+    /// From the case's folder.
+    file: Option<PathBuf>,
+    file_name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,16 +94,84 @@ fn an_answer_that_does_not_fit_its_case_is_told() {
 fn run(case: &Path) -> Option<String> {
     let request: Request = read(&case.join("request.json"));
     let expect: Expect = read(&case.join("expect.json"));
-    let mut headers: Vec<(&str, &str)> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let body = request.body.map(|body| body.to_string()).or(request.body_text);
-    if body.is_some() && !request.headers.contains_key("content-type") {
-        headers.push(("content-type", "application/json"));
-    }
-    let body = body.unwrap_or_default();
-    let reply = TestServer::real().send(&request.method, &request.path, &headers, body.as_bytes());
+    let reply = match send(&request, case, &mut Vec::new()) {
+        Ok(reply) => reply,
+        Err(refused) => return Some(format!("{}\n  a request before was answered {refused}", case.display())),
+    };
     let differences = differences(&expect, &reply);
     let answer: String = reply.text().chars().take(300).collect();
     (!differences.is_empty()).then(|| format!("{}\n  {}\n  answer: {answer}", case.display(), differences.join("\n  ")))
+}
+
+/// Sends a request behind those that have to be before it, whose answers come to be known; an error is the answer to one of these.
+fn send(request: &Request, case: &Path, answers: &mut Vec<Value>) -> Result<Reply, String> {
+    for step in &request.before {
+        let reply = send(step, case, answers)?;
+        if !(200..300).contains(&reply.status) {
+            return Err(format!("{}: {}", reply.status, reply.text()));
+        }
+        answers.push(serde_json::from_slice(&reply.body).unwrap_or(Value::Null));
+    }
+    let mut headers: Vec<(&str, &str)> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let text = request.body.as_ref().map(|body| filled(body, answers).to_string()).or_else(|| request.body_text.clone());
+    let form = request.form.as_deref().map(|parts| form(parts, case));
+    let content_type = if form.is_some() { FORM } else { "application/json" };
+    let body = form.or(text.map(String::into_bytes));
+    if body.is_some() && !request.headers.contains_key("content-type") {
+        headers.push(("content-type", content_type));
+    }
+    let path = filled_path(&request.path, answers);
+    Ok(TestServer::real().send(&request.method, &path, &headers, &body.unwrap_or_default()))
+}
+
+const FORM: &str = "multipart/form-data; boundary=tessera-case-7c1d0f52";
+
+/// The body of a form, whose content type is [`FORM`].
+fn form(parts: &[Part], case: &Path) -> Vec<u8> {
+    let mut body = Vec::new();
+    for part in parts {
+        let path = part.file.as_ref().map(|file| case.join(file));
+        let bytes = path.as_ref().map(|path| std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+        let own_name = path.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+        let file = part.file_name.clone().or(own_name).map_or(String::new(), |name| format!("; filename=\"{name}\""));
+        let head = format!("--tessera-case-7c1d0f52\r\ncontent-disposition: form-data; name=\"{}\"{file}\r\n\r\n", part.name);
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes.as_deref().unwrap_or(part.value.as_bytes()));
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--tessera-case-7c1d0f52--\r\n");
+    body
+}
+
+/// A value with the answers in the places that name them: `"$1"` for the first, `"$1/data/0"` for a part of it.
+fn filled(value: &Value, answers: &[Value]) -> Value {
+    match value {
+        Value::String(text) => answer(text, answers).unwrap_or_else(|| value.clone()),
+        Value::Array(items) => items.iter().map(|item| filled(item, answers)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), filled(value, answers))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A path whose segments may name answers that are texts.
+fn filled_path(path: &str, answers: &[Value]) -> String {
+    let segment = |text: &str| answer(text, answers).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or(text.into());
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn answer(text: &str, answers: &[Value]) -> Option<Value> {
+    let named = text.strip_prefix('$')?;
+    let (number, pointer) = named.split_at(named.find('/').unwrap_or(named.len()));
+    answers.get(number.parse::<usize>().ok()?.checked_sub(1)?)?.pointer(pointer).cloned()
+}
+
+#[test]
+fn answers_are_put_where_they_are_named() {
+    let answers = [serde_json::json!("id"), serde_json::json!({"data": [{"id": 7}]})];
+    let body = serde_json::json!({"a": "$1", "b": ["$2/data/0/id", "$2"], "c": "$3", "d": "$", "e": "costs $1"});
+    let expected = serde_json::json!({"a": "id", "b": [7, answers[1]], "c": "$3", "d": "$", "e": "costs $1"});
+    assert_eq!(filled(&body, &answers), expected);
+    assert_eq!(filled_path("/v1/things/$1", &answers), "/v1/things/id");
 }
 
 fn differences(expect: &Expect, reply: &Reply) -> Vec<String> {

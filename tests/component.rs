@@ -184,7 +184,9 @@ fn a_component_answers_below_its_name_whatever_prefixes_others_have() {
 
 #[test]
 fn the_bundled_components_load_under_their_bundled_policies() {
-    for name in ["chat", "embeddings", "reranking"] {
+    for name in
+        ["chat", "chathistory", "dataprep", "embeddings", "feedback", "prompt-template", "prompts", "reranking", "retriever"]
+    {
         assert!(root().join("components").join(name).join("component.wasm").is_file(), "run `make components` first");
         assert_eq!(setup().bundled(name).start().failures, []);
     }

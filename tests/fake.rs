@@ -4,19 +4,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::{
-    EmbedJob, Embeddings, FinishReason, Forward, GenerateEvent, GenerateJob, GeneratePrompt, Generation, GenerationSender,
-    JobError, Logprob, ModelCard, ModelTask, Outcome, Outputs, Piece, RerankJob, Scores, Stats, TokenLogprobs, TokenizeInput,
-    Usage,
+    ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, FinishReason, Forward, GenerateEvent, GenerateJob,
+    GeneratePrompt, Generation, GenerationSender, JobError, LabelScore, Logprob, ModelCard, ModelTask, Outcome, Outputs, Piece,
+    RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenLogprobs, TokenizeInput, Usage,
 };
 use futures::future::{BoxFuture, FutureExt};
-use policy::{Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
+use policy::{Classify, Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
 use runtime::{Inference, InferenceError};
 use tokio::sync::Semaphore;
 
 /// How long [`FakeInference::wait_for`] waits before it gives up: only a failing test takes as long.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Vectors of three numbers: the input's length, its place in the job, and 1. Scores are the documents' lengths. Generated text
+/// Vectors of three numbers: the input's length, its place in the job, and 1. The vectors of its tokens lie along one axis
+/// after the other. Scores are the documents' lengths. A text is `long` by the part of
+/// 10 bytes that it has, or else `short`; its parts are its words in capital letters. Generated text
 /// is the script's pieces, or else the prompt word by word. A token is a byte. A forward pass gives each token's id, its
 /// place and 1; of the model `other`, which is a language model, the sum of ids and their count.
 #[derive(Debug, Default)]
@@ -227,6 +229,33 @@ impl Drop for Job {
     }
 }
 
+fn length(input: &engine::Input) -> usize {
+    match input {
+        engine::Input::Text(text) => text.len(),
+        engine::Input::Ids(ids) => ids.len(),
+    }
+}
+
+fn vectors(inputs: &[engine::Input]) -> Vec<f32> {
+    let vector = |(place, input)| [length(input) as f32, place as f32, 1.0];
+    inputs.iter().enumerate().flat_map(vector).collect()
+}
+
+/// The vector of the token at a place: along one of three axes in turn.
+fn axis(place: usize) -> [f32; 3] {
+    [0, 1, 2].map(|axis| if place % 3 == axis { 1.0 } else { 0.0 })
+}
+
+/// The words of a text that are all capital letters.
+fn capitals(text: &str) -> Vec<engine::Entity> {
+    let words = text.split(' ').filter(|word| !word.is_empty() && word.chars().all(char::is_uppercase));
+    let entity = |word: &str| {
+        let start = word.as_ptr().addr() - text.as_ptr().addr();
+        engine::Entity { label: "CAPITALS".into(), bytes: start..start + word.len(), score: 0.5 }
+    };
+    words.map(entity).collect()
+}
+
 /// A token for each input.
 fn charge(book: &Reservation, inputs: usize) {
     book.charge(inputs as u64, 0, inputs as u64 * TOKEN_NS);
@@ -260,16 +289,31 @@ impl Inference for FakeInference {
     }
 
     fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
-        let length = |input: &engine::Input| match input {
-            engine::Input::Text(text) => text.len(),
-            engine::Input::Ids(ids) => ids.len(),
-        };
-        let vector = |(place, input)| [length(input) as f32, place as f32, 1.0];
-        let values = job.inputs.iter().enumerate().flat_map(vector).collect();
+        let values = vectors(&job.inputs);
         let usage = usage(job.inputs.len());
         let (Embed { model }, book) = permit.spend();
         charge(&book, job.inputs.len());
         self.work(Embeddings { model: model.into(), dimensions: 3, values, usage }).boxed()
+    }
+
+    fn embed_tokens(
+        &self,
+        permit: Permit<Embed>,
+        job: EmbedTokensJob,
+    ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
+        let EmbedTokensJob { embed: EmbedJob { inputs, .. }, answer_bytes_max } = job;
+        let (Embed { model }, book) = permit.spend();
+        charge(&book, inputs.len());
+        let tokens: Vec<usize> = inputs.iter().map(length).collect();
+        let values: Vec<f32> = tokens.iter().flat_map(|&tokens| (0..tokens).flat_map(axis)).collect();
+        let usage = tokens.into_iter().map(|tokens| Usage { tokens: tokens as u32, truncated: false }).collect();
+        let answer = TokenEmbeddings { model: model.into(), dimensions: 3, pooled: vectors(&inputs), usage, values };
+        let bytes = (answer.values.len() + answer.pooled.len()) * size_of::<f32>();
+        if bytes > answer_bytes_max {
+            let reason = format!("the answer would take {bytes} bytes");
+            return std::future::ready(Err(JobError::InvalidInput(reason))).boxed();
+        }
+        self.work(answer).boxed()
     }
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
@@ -278,6 +322,29 @@ impl Inference for FakeInference {
         let (Rerank { model }, book) = permit.spend();
         charge(&book, job.documents.len());
         self.work(Scores { model: model.into(), values, usage }).boxed()
+    }
+
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>> {
+        let labels = |text: &String| {
+            let long = (text.len() as f32 / 10.0).min(1.0);
+            let mut labels =
+                [("long", long), ("short", 1.0 - long)].map(|(label, score)| LabelScore { label: label.into(), score });
+            labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+            labels.into()
+        };
+        let texts = job.texts.iter().map(labels).collect();
+        let usage = usage(job.texts.len());
+        let (Classify { model }, book) = permit.spend();
+        charge(&book, job.texts.len());
+        self.work(TextLabels { model: model.into(), texts, usage }).boxed()
+    }
+
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>> {
+        let texts = job.texts.iter().map(|text| capitals(text)).collect();
+        let usage = usage(job.texts.len());
+        let (Classify { model }, book) = permit.spend();
+        charge(&book, job.texts.len());
+        self.work(Entities { model: model.into(), texts, usage }).boxed()
     }
 
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {

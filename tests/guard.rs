@@ -2,6 +2,7 @@
 
 mod evasion;
 mod failure;
+mod guardrails;
 mod output;
 
 use std::sync::Arc;

@@ -22,6 +22,7 @@ mod capability {
     mod background;
     mod blob;
     mod call;
+    mod classify;
     mod config;
     mod embed;
     mod env;
@@ -42,6 +43,7 @@ mod capability {
 mod callers;
 mod cases;
 mod chat;
+mod chatqna;
 mod command;
 mod component;
 mod engine;
@@ -59,14 +61,17 @@ mod lifecycle;
 mod mcp;
 mod model {
     mod bert;
+    mod classifier;
     mod expected;
     mod language;
     mod llama_cpp;
     mod minilm;
+    mod rampart;
     mod roberta;
 }
 mod plugins;
 mod policy;
+mod rows;
 mod shutdown;
 mod tidy;
 mod typed;

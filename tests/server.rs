@@ -122,8 +122,13 @@ impl Setup {
 
     /// Adds a bundled component with its bundled policy.
     pub fn bundled(self, name: &str) -> Setup {
+        self.bundled_with(name, |manifest| manifest)
+    }
+
+    /// The same, with its `component.toml` changed.
+    pub fn bundled_with(self, name: &str, change: impl FnOnce(String) -> String) -> Setup {
         let policy = std::fs::read_to_string(root().join(format!("policies/{name}.toml"))).expect("a bundled policy");
-        self.policy(name, &policy).component(name, &root().join("components").join(name), |manifest| manifest)
+        self.policy(name, &policy).component(name, &root().join("components").join(name), change)
     }
 
     fn component(self, name: &str, from: &Path, change: impl FnOnce(String) -> String) -> Setup {
@@ -204,8 +209,16 @@ impl TestServer {
             assert!(names.contains(&"all-minilm-l6-v2"), "run `make models` first: {names:?}");
             Setup::new(Arc::new(engine))
                 .bundled("embeddings")
+                .bundled("guardrails")
                 .bundled("reranking")
                 .bundled("chat")
+                .bundled("chathistory")
+                .bundled("chatqna")
+                .bundled("dataprep")
+                .bundled("feedback")
+                .bundled("prompt-template")
+                .bundled("prompts")
+                .bundled("retriever")
                 .guest("nn")
                 .policy("nn", NN)
                 .start()

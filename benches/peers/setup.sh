@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the peers that `bench encode` and `bench llm` measure beside: torch and ONNX Runtime on the CPU in a Python
-# environment, and llama.cpp built for this machine. Takes 10 to 30 minutes and several GB; a second run only checks.
-# `setup.sh llama.cpp` makes only llama.cpp.
+# Makes the peers that benches measure beside: torch, ONNX Runtime and indexes of vectors in a Python environment, OPEA's
+# core library in another, and llama.cpp built for this machine. Takes 10 to 30 minutes and several GB; a second run only
+# checks. `setup.sh llama.cpp` makes only llama.cpp, `setup.sh opea` only the environment of OPEA's library.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 peers="${XDG_CACHE_HOME:-$HOME/.cache}/tessera/peers"
@@ -9,6 +9,11 @@ pip="$peers/bin/python -m pip"
 
 python_peers() {
     $pip install --quiet --requirement "$here/requirements.txt"
+}
+
+opea() {
+    [ -x "$peers-opea/bin/python" ] || python3 -m venv "$peers-opea"
+    "$peers-opea/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$here/opea.txt"
 }
 
 llama_cpp() {
@@ -40,10 +45,12 @@ case "${1:-all}" in
     all)
         python_peers
         llama_cpp
+        opea
         ;;
     llama.cpp) llama_cpp ;;
+    opea) opea ;;
     *)
-        echo "usage: setup.sh [llama.cpp]" >&2
+        echo "usage: setup.sh [llama.cpp | opea]" >&2
         exit 2
         ;;
 esac

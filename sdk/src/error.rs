@@ -32,6 +32,11 @@ impl Error {
         Self::new(400, "invalid_value", message)
     }
 
+    /// 400, code `missing_required_parameter`: the request lacks this field.
+    pub fn missing(param: &str) -> Self {
+        Self::new(400, "missing_required_parameter", format!("missing required parameter `{param}`")).with_param(param)
+    }
+
     /// 404, code `not_found`.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(404, "not_found", message)

@@ -83,6 +83,19 @@ impl Generation {
         }
     }
 
+    /// All that has come by now as one event, and at least one; none after a good end. It costs less than one by one.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next).
+    pub async fn next_all(&mut self) -> Result<Option<Event>, inference::Error> {
+        let Some(mut event) = self.next().await? else { return Ok(None) };
+        for more in self.waiting.drain(..) {
+            event.text.push_str(&more.text);
+            event.tokens.extend(more.tokens);
+        }
+        Ok(Some(event))
+    }
+
     async fn end(&mut self) {
         let broken_off = inference::Error::new(ErrorCode::Internal, "the generation broke off");
         let state = std::mem::replace(&mut self.state, State::Ended(Err(broken_off)));
@@ -208,6 +221,13 @@ mod tests {
     fn collected_events_are_one_text() {
         let completion = block_on(ended(&["a", "", "b"], Ok(OUTCOME)).collect()).expect("a good end");
         assert_eq!((completion.text.as_str(), completion.outcome.generated_tokens), ("ab", 2));
+    }
+
+    #[test]
+    fn what_has_come_is_read_at_once() {
+        let mut generation = ended(&["a", "", "b"], Ok(OUTCOME));
+        assert_eq!(block_on(generation.next_all()).expect("a good end").map(|event| event.text).as_deref(), Some("ab"));
+        assert!(block_on(generation.next_all()).expect("a good end").is_none());
     }
 
     #[test]

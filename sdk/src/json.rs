@@ -45,8 +45,7 @@ fn describe<T: DeserializeOwned>(json: &[u8], error: &serde_json::Error) -> Erro
     }
     let text = error.to_string();
     if let Some(field) = missing_field(&text) {
-        let message = format!("missing required parameter `{field}`");
-        return Error::new(400, "missing_required_parameter", message).with_param(field);
+        return Error::missing(field);
     }
     match path::<T>(json) {
         Some(path) => Error::bad_request(format!("`{path}`: {text}")).with_param(path),

@@ -14,10 +14,13 @@
 //! # }
 //! ```
 
+mod rows;
+
 use crate::bindings::tessera::kv::kv as host;
 use crate::store::Error;
 
 pub use host::{Entry, Expected, Page, Range};
+pub use rows::{Listed, Newest, OWNER_BYTES_MAX, ROWS_MAX, Row, Rows};
 
 /// The value of a key; none if there is none.
 ///

@@ -28,8 +28,9 @@
 //! - [`embed`], [`rerank`], [`classify`], [`generate`], [`tokenize`], [`vector`], [`kv`], [`blob`], [`http`], [`secret`],
 //!   [`config`] and [`log`] are the host's capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
 //! - [`guard`] is for components that look at what goes into others and comes out of them.
+//! - [`sse`] sends events while they happen, as a generated text; [`kv::Rows`] keeps JSON with ids that [`id`] makes; [`messages`]
+//!   finds the question in a chat.
 //! - [`background`] goes on after the answer is sent.
-//! - [`sse`] sends events while they happen, as a generated text.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
 //! calls of capabilities need the host.
@@ -44,10 +45,12 @@ pub mod generate;
 pub mod guard;
 pub mod handler;
 pub mod http;
+pub mod id;
 pub mod inference;
 pub mod json;
 pub mod kv;
 pub mod log;
+pub mod messages;
 pub mod rerank;
 pub mod router;
 pub mod secret;

@@ -116,6 +116,7 @@ impl Issuer {
             tenant_claim: "tenant".into(),
             tenant: None,
             scope_claim: Some("scope".into()),
+            labels_claim: None,
             jwks_ms_max: 3_600_000,
         }
     }

@@ -40,13 +40,14 @@ enum Needs {
     Unknown,
 }
 
-const ROUTES: [(&str, &str, Needs); 20] = [
+const ROUTES: [(&str, &str, Needs); 21] = [
     ("GET", "/health", Needs::Nothing),
     ("HEAD", "/ready", Needs::Nothing),
     ("GET", "/headers", Needs::Nothing), // public, and granted to echo
     ("POST", "/health", Needs::Unknown),
     ("GET", "/v1/models", Needs::Credential),
     ("GET", "/v1/list_service", Needs::Credential),
+    ("GET", "/v1/statistics", Needs::Credential),
     ("GET", "/v1/health_check", Needs::Credential),
     ("GET", "/c/echo/hello", Needs::Component("echo")),
     ("GET", "/hello", Needs::Component("echo")),

@@ -166,3 +166,24 @@ fn errors_of_the_engine_reach_the_guest_with_their_code_and_without_their_cause(
         assert!(!reply.text().contains("secret"), "{}", reply.text());
     }
 }
+
+#[test]
+fn tokens_and_the_whole_come_in_one_answer() {
+    let fake = Arc::default();
+    let reply = start(&fake).post("/c/probe/embed-tokens", &json!({"text": "ab"}));
+    let expected = json!({"ok": {
+        "model": "fake", "dimensions": 3, "tokens": [2], "values": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "pooled": [2.0, 0.0, 1.0],
+        "usage": [{"tokens": 2, "truncated": false}],
+    }});
+    assert_eq!((reply.status, reply.json(), fake.counts().jobs), (200, expected, 1));
+}
+
+#[test]
+fn token_vectors_that_no_host_call_may_carry_are_refused_before_any_work() {
+    let fake = Arc::default();
+    let server = start_with(&fake, "[limits]\nhostcall_bytes_max = 4096\n", |manifest| manifest);
+    let embed = |bytes: usize| server.post("/c/probe/embed-tokens", &json!({"text": "a".repeat(bytes)}));
+    let refused = embed(400);
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("invalid-input")), "{}", refused.text());
+    assert_eq!((fake.counts().jobs, embed(100).status), (0, 200));
+}

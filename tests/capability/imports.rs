@@ -21,7 +21,8 @@ use linked::Function;
 use rows::{Kind, Power, ROWS, Try};
 
 /// What each guest is granted for its functions to work at all.
-const GRANTS: [(&str, &str); 8] = [
+const GRANTS: [(&str, &str); 9] = [
+    ("classifier", "[classify]\nmodels = [\"fake\"]\n"),
     ("generate-poll", "[generate]\nmodels = [\"fake\"]\n"),
     ("nn", "[nn]\nmodels = [\"fake\"]\n"),
     (

@@ -8,10 +8,10 @@ use tests::{FakeInference, Reply, Setup, TestServer, Wire};
 use super::{assert_blocked, echo, verdicts};
 
 const OUTPUT: &str = "schema = 1\n[guard]\noutput = [\"guard\"]\nhold_back_chars = 16\n";
-const EVENTS: &str = "/c/echo/upload?type=text/event-stream";
+pub(super) const EVENTS: &str = "/c/echo/upload?type=text/event-stream";
 
 /// Events of a chat that says these pieces, with all that OpenAI's have.
-fn chat(pieces: &[&str]) -> String {
+pub(super) fn chat(pieces: &[&str]) -> String {
     let event = |delta: Value, reason: Value| {
         let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason});
         format!(
@@ -25,13 +25,13 @@ fn chat(pieces: &[&str]) -> String {
 }
 
 /// The data of each event.
-fn data(text: &str) -> Vec<String> {
+pub(super) fn data(text: &str) -> Vec<String> {
     let lines = text.split("\n\n").filter(|event| !event.is_empty() && *event != ":");
     lines.map(|event| event.lines().filter_map(|line| line.strip_prefix("data: ")).collect::<Vec<_>>().join("\n")).collect()
 }
 
 /// What the events of a chat say, put together.
-fn said(events: &[String]) -> String {
+pub(super) fn said(events: &[String]) -> String {
     let content = |event: &String| -> Option<String> {
         let event: Value = serde_json::from_str(event).ok()?;
         Some(event["choices"][0]["delta"]["content"].as_str()?.to_owned())
@@ -44,7 +44,7 @@ fn send(server: &TestServer, path: &str, body: &str) -> Reply {
 }
 
 /// Every way to cut a text in two between characters, and one piece for each character.
-fn cuts(text: &str) -> Vec<Vec<&str>> {
+pub(super) fn cuts(text: &str) -> Vec<Vec<&str>> {
     let borders = text.char_indices().map(|(at, _)| at).filter(|at| *at > 0);
     let halves = borders.map(|at| vec![&text[..at], &text[at..]]);
     let single = text.char_indices().map(|(at, character)| &text[at..at + character.len_utf8()]).collect();

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use engine::{EmbedJob, Embeddings, Engine, EngineConfig, Input, JobError, Normalize, Prompt, RerankJob, Truncation};
+use engine::{
+    EmbedJob, EmbedTokensJob, Embeddings, Engine, EngineConfig, Input, JobError, Normalize, Prompt, RerankJob, Truncation,
+};
 use futures::future::join_all;
 use serde::Deserialize;
 use tests::{golden, models};
@@ -227,6 +229,34 @@ async fn late_interaction_scores_are_those_of_the_reference() {
         let alone = minilm().rerank(RerankJob { documents: vec![document.clone()], ..job.clone() }).await.expect("scores");
         assert_close(document, &[alone.values], &[vec![*score]], 1e-5);
     }
+}
+
+#[tokio::test]
+async fn token_vectors_give_the_scores_of_a_rerank_and_the_vectors_of_an_embed() {
+    let RerankReference { query, documents, .. } = read("rerank.json");
+    let rerank = RerankJob {
+        model: MODEL.into(),
+        query: query.clone(),
+        documents: documents.clone(),
+        truncation: Truncation::Cut,
+        raw_scores: false,
+        account: None,
+    };
+    let scores = minilm().rerank(rerank).await.expect("scores");
+    let texts: Vec<&str> = std::iter::once(&query).chain(&documents).map(String::as_str).collect();
+    let embed = job_of(&texts);
+    let whole = minilm().embed(embed.clone()).await.expect("embeds");
+    let before = minilm().stats().tokens;
+    let made = minilm().embed_tokens(EmbedTokensJob { embed, answer_bytes_max: usize::MAX }).await.expect("embeds");
+    assert_eq!((made.dimensions, &made.usage), (WIDTH, &whole.usage));
+    assert!(minilm().stats().tokens > before, "the model has read them");
+    assert_close("pooled", &[made.pooled], std::slice::from_ref(&whole.values), 1e-5);
+    let mut tokens = made.values.chunks_exact(WIDTH);
+    let mut inputs = made.usage.iter().map(|usage| tokens.by_ref().take(usage.tokens as usize).collect::<Vec<_>>());
+    let query = inputs.next().expect("the query is first");
+    let best = |document: &[&[f32]], token: &[f32]| document.iter().map(|other| cosine(token, other)).fold(f32::MIN, f32::max);
+    let max_sim = |document: Vec<&[f32]>| query.iter().map(|token| best(&document, token)).sum::<f32>() / query.len() as f32;
+    assert_close("scores", &[inputs.map(max_sim).collect()], &[scores.values], 1e-5);
 }
 
 #[tokio::test]

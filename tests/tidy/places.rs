@@ -7,7 +7,7 @@ use super::{Offence, assert_caught, assert_tidy};
 /// Rust code that may stand only where it is said here.
 struct Ban {
     code: &'static [&'static str],
-    /// Files, or folders that end in `/`.
+    /// Files, folders that end in `/`, or files in which `*` is the name of any folder.
     only_in: &'static [&'static str],
     /// Whether code under `#[cfg(test)]` is bound as well.
     tests: Tests,
@@ -40,6 +40,9 @@ const STANDARD_BINDINGS: [&str; 6] = [
     "tests/guests/types/src/bindings.rs",
 ];
 
+/// Generated code of components that others call, by interfaces of their own.
+const OWN_BINDINGS: &str = "components/*/src/bindings.rs";
+
 /// Backends as Burn 0.22 and the crates below it call them.
 #[rustfmt::skip]
 const BACKENDS: [&str; 23] = [
@@ -66,6 +69,7 @@ const BANS: [Ban; 9] = [
         code: &["wit_bindgen::generate", "generate!"],
         only_in: &[
             "sdk/src/bindings.rs",
+            OWN_BINDINGS,
             STANDARD_BINDINGS[0],
             STANDARD_BINDINGS[1],
             STANDARD_BINDINGS[2],
@@ -75,7 +79,7 @@ const BANS: [Ban; 9] = [
             "sdk/templates/",
         ],
         tests: Tests::Bound,
-        remedy: "only sdk/src/bindings.rs calls `wit_bindgen::generate!`: add the WIT file there and use the SDK",
+        remedy: "capabilities are bound in sdk/src/bindings.rs, and a component's own interfaces in its src/bindings.rs",
     },
     Ban {
         code: &["unsafe"],
@@ -90,6 +94,7 @@ const BANS: [Ban; 9] = [
             UNSAFE[1],
             UNSAFE[2],
             "sdk/src/bindings.rs",
+            OWN_BINDINGS,
             STANDARD_BINDINGS[0],
             STANDARD_BINDINGS[1],
             STANDARD_BINDINGS[2],
@@ -107,6 +112,7 @@ const BANS: [Ban; 9] = [
         only_in: &[
             "sdk/src/bindings.rs",
             "host/runtime/src/bindings.rs",
+            OWN_BINDINGS,
             STANDARD_BINDINGS[0],
             STANDARD_BINDINGS[1],
             STANDARD_BINDINGS[2],
@@ -177,7 +183,9 @@ fn missing(tree: &Tree) -> Vec<Offence> {
 }
 
 fn is_in(path: &str, place: &str) -> bool {
-    path == place || (place.ends_with('/') && path.starts_with(place))
+    let is_like = |(before, after)| path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    let has_any = place.split_once('*').and_then(is_like).is_some_and(|name| !name.contains('/'));
+    path == place || has_any || (place.ends_with('/') && path.starts_with(place))
 }
 
 /// Whether a file is a module that its parent declares under `#[cfg(test)]`.
@@ -221,6 +229,18 @@ fn code_that_only_tests_compile_may_unwrap() {
         ("host/cli/src/real.rs", "fn f() { x.unwrap() }"),
     ]);
     assert_caught(&banned(&tree), &[("host/cli/src/real.rs", 1, "return the error")]);
+}
+
+#[test]
+fn a_star_is_one_folder() {
+    for (path, expected) in [
+        ("components/chat/src/bindings.rs", true),
+        ("components/chat/src/deep/src/bindings.rs", false),
+        ("components/src/bindings.rs", false),
+        ("tests/guests/chat/src/bindings.rs", false),
+    ] {
+        assert_eq!(is_in(path, OWN_BINDINGS), expected, "{path}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use tessera_sdk::rerank::{Options, Scores};
-use tessera_sdk::{Error, Response, json};
+use tessera_sdk::{Error, Response, json, messages};
 
 use crate::documents::{Document, check, with_truncated};
 
@@ -103,24 +103,9 @@ fn missing(param: &str, names: &str) -> Error {
 
 /// A chat's question: OPEA's `input`, else what the user wrote last.
 fn chat_query(chat: &Map<String, Value>) -> Result<String, Error> {
-    let question = match (chat.get("input"), &chat["messages"]) {
-        (Some(Value::String(input)), _) => Some(input.clone()),
-        (_, Value::String(message)) => Some(message.clone()),
-        (_, Value::Array(messages)) => {
-            messages.iter().rfind(|message| message["role"] == "user").map(|message| text_of(&message["content"]))
-        }
-        _ => None,
-    };
+    let input = chat.get("input").and_then(Value::as_str).map(str::to_owned);
+    let question = input.or_else(|| messages::last_of_user(&chat["messages"]));
     question.ok_or_else(|| Error::bad_request("`messages` has no message of the user").with_param("messages"))
-}
-
-/// A message's text: a string, or the text parts of an array.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
-        _ => String::new(),
-    }
 }
 
 /// OPEA's LLMParamsDoc with its defaults.

@@ -152,7 +152,7 @@ fn pull_from(order: &Order, origin: &Origin, models: &Path, progress: Progress) 
     stage.download_bytes = origin.download_bytes;
     let revision = origin.from.fetch(&stage)?;
     let files = engine::contents(&stage.files).with_context(|| format!("cannot read {}", stage.files.display()))?;
-    let format = files.keys().find_map(|path| Format::of(path)).context("it holds no .gguf or .safetensors file")?;
+    let format = files.keys().find_map(|path| Format::of(path)).context("it holds no .gguf, .safetensors or .onnx file")?;
     let record = Record {
         name: order.name.clone(),
         format,

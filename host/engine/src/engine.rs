@@ -12,7 +12,9 @@ use crate::model::{Model, ModelCard, ModelError};
 use crate::registry;
 use crate::schedule::Limits;
 use crate::task::Prepared;
+use crate::task::classify::{self, ClassifyJob, Entities, TextLabels};
 use crate::task::embed::{self, EmbedJob, Embeddings};
+use crate::task::embed_tokens::{self, EmbedTokensJob, TokenEmbeddings};
 use crate::task::forward::{self, Forward, ForwardJob, Outputs};
 use crate::task::generate::{self, GenerateJob, Generation};
 use crate::task::rerank::{self, RerankJob, Scores};
@@ -249,6 +251,19 @@ impl Engine {
         self.run(model, move |model| embed::prepare(model, job)).await
     }
 
+    /// Embeds each token of the inputs, and the inputs as a whole. Dropping the future drops the inputs that have not been in a
+    /// batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn embed_tokens(&self, job: EmbedTokensJob) -> Result<TokenEmbeddings, JobError> {
+        if job.embed.inputs.is_empty() {
+            return Err(JobError::InvalidInput("there is nothing to embed: give at least one input".into()));
+        }
+        let model = self.model(&job.embed.model)?;
+        self.run(model, move |model| embed_tokens::prepare(model, job)).await
+    }
+
     /// Scores documents against a query. Dropping the future drops the inputs that have not been in a batch.
     ///
     /// # Errors
@@ -259,6 +274,24 @@ impl Engine {
         }
         let model = self.model(&job.model)?;
         self.run(model, move |model| rerank::prepare(model, job)).await
+    }
+
+    /// Labels whole texts. Dropping the future drops the texts that have not been in a batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn classify(&self, job: ClassifyJob) -> Result<TextLabels, JobError> {
+        let model = self.classifier(&job)?;
+        self.run(model, move |model| classify::prepare(model, job)).await
+    }
+
+    /// Labels parts of texts. Dropping the future drops the texts that have not been in a batch.
+    ///
+    /// # Errors
+    /// As [`JobError`] says.
+    pub async fn find_entities(&self, job: ClassifyJob) -> Result<Entities, JobError> {
+        let model = self.classifier(&job)?;
+        self.run(model, move |model| classify::prepare_entities(model, job)).await
     }
 
     /// Generates text. Gives the stream of it when the prompt is tokenized and there is room for it; dropping the stream stops
@@ -326,6 +359,13 @@ impl Engine {
     fn model(&self, name: &str) -> Result<Arc<Model>, JobError> {
         let found = self.models.iter().find(|model| model.card().name == name);
         found.cloned().ok_or_else(|| JobError::UnknownModel(name.chars().take(128).collect()))
+    }
+
+    fn classifier(&self, job: &ClassifyJob) -> Result<Arc<Model>, JobError> {
+        match job.texts.is_empty() {
+            true => Err(JobError::InvalidInput("there is nothing to classify: give at least one text".into())),
+            false => self.model(&job.model),
+        }
     }
 
     /// Prepares a job of inputs off the caller's thread, queues it and waits for its answer.

@@ -33,7 +33,9 @@ pub use model::{Greedy, Model, ModelCard, ModelError, ModelTask, Pooled};
 pub use record::{Origin, RECORD, Record, RecordError};
 pub use registry::{Installed, installed};
 pub use speed::{Speed, SpeedError, SpeedTest};
+pub use task::classify::{ClassifyJob, Entities, Entity, LabelScore, TextLabels};
 pub use task::embed::{EmbedJob, Embeddings, Input, Normalize, Prompt};
+pub use task::embed_tokens::{EmbedTokensJob, TokenEmbeddings};
 pub use task::forward::{Forward, ForwardJob, Outputs};
 pub use task::generate::sampler::Sampling;
 pub use task::generate::{

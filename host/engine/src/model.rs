@@ -1,6 +1,7 @@
 //! Models: what is in a folder, which family it is of, and one step of it.
 
 mod bert;
+mod classifier;
 mod decoder;
 mod falcon;
 mod fields;
@@ -15,11 +16,14 @@ mod rope;
 mod shapes;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub(crate) use classifier::{Classified, Labels};
 pub(crate) use language::Feed;
 pub use language::Greedy;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use classifier::{Classifier, classifier};
 use serde::Serialize;
 
 use crate::batch::{Batch, Tokens};
@@ -45,7 +49,7 @@ struct Family {
 
 type Load = fn(&serde_json::Value, &Weights, &Device) -> Result<Loaded, ModelError>;
 
-const ENCODER: &[&str] = &["Model", "ForMaskedLM", "ForSequenceClassification"];
+const ENCODER: &[&str] = &["Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"];
 const LANGUAGE: &[&str] = &["ForCausalLM"];
 
 const FAMILIES: &[Family] = &[
@@ -88,8 +92,8 @@ trait Encoder: Send + Sync {
     /// The classifier's output; none if the model has no classifier.
     ///
     /// # Shapes
-    /// `first` (hidden state of each run's first token): `[runs, hidden]` → `[runs, labels]`
-    fn logits(&self, first: Tensor<2>) -> Option<Tensor<2>>;
+    /// `hidden` (of each run's first token where texts are classified, else of all tokens): `[rows, hidden]` → `[rows, labels]`
+    fn logits(&self, hidden: Tensor<2>) -> Option<Tensor<2>>;
 }
 
 /// A model that goes on with a text, token by token.
@@ -119,7 +123,7 @@ struct Shape {
     vocabulary: usize,
     types: usize,
     tokens_max: usize,
-    labels: Option<usize>,
+    classifier: Option<Classifier>,
 }
 
 /// Why a model can't be loaded.
@@ -166,6 +170,8 @@ pub enum ModelTask {
     Rerank,
     /// Several labels for a text.
     Classify,
+    /// A label for every token of a text.
+    ClassifyTokens,
     /// Text after a prompt.
     Generate,
 }
@@ -210,6 +216,8 @@ pub struct Model {
     pub(crate) tokenizer: Option<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) embed: EmbedSettings,
+    /// Of a classifier.
+    pub(crate) labels: Option<Arc<Labels>>,
     /// Tokens that end a generation.
     pub(crate) end_ids: Vec<u32>,
     /// Bytes of its weights as they are stored.
@@ -249,6 +257,7 @@ impl Model {
             }
         };
         let Loaded { body, shape } = load(&config, &weights, device)?;
+        let labels = shape.classifier.map(|classifier| Labels::read(&config, classifier).map(Arc::new)).transpose()?;
         let embed = EmbedSettings::read(folder, shape.tokens_max)?;
         let tokenizer = match &metadata {
             Some(metadata) => Some(Tokenizer::from_metadata(metadata, embed.tokens_max)?),
@@ -277,6 +286,7 @@ impl Model {
             tokenizer,
             template,
             embed,
+            labels,
             end_ids,
             weight_bytes: weights.bytes(),
         })
@@ -294,7 +304,7 @@ impl Model {
         let embed = EmbedSettings::plain(sizes.tokens_max);
         let card = card(shape.into(), &config, &body, &sizes, &embed, false);
         let (tokenizer, template, end_ids, weight_bytes) = (None, None, Vec::new(), weights.bytes());
-        Ok(Model { card, body, shape: sizes, device, tokenizer, template, embed, end_ids, weight_bytes })
+        Ok(Model { card, body, shape: sizes, device, tokenizer, template, embed, labels: None, end_ids, weight_bytes })
     }
 
     /// The same with what the engine knows of its files.
@@ -332,12 +342,13 @@ impl Model {
         Ok(outputs.into_iter().map(pool).collect())
     }
 
-    /// The classifier's outputs for inputs given as token ids, in one batch.
+    /// The classifier's outputs for inputs given as token ids, in one batch: those of each token, one after the other, where
+    /// tokens are classified.
     ///
     /// # Errors
     /// A text that says which input is out of the model's range, or that there is no classifier.
     pub fn score_ids(&self, inputs: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, String> {
-        if self.shape.labels.is_none() {
+        if self.shape.classifier.is_none() {
             return Err("this model has no classifier: use `embed`".into());
         }
         self.run_ids(Want::Logits, inputs)
@@ -416,9 +427,13 @@ impl Model {
         let Body::Encoder(encoder) = &self.body else { unreachable!("a language model's steps are its own") };
         let hidden = encoder.hidden(&batch);
         let width = self.shape.hidden;
-        let of_run = |values: &[f32], run: &std::ops::Range<usize>| values[run.start * width..run.end * width].to_vec();
+        let runs = |rows: Tensor<2>| {
+            let [_, width] = rows.dims();
+            let of = |values: &[f32], run: &std::ops::Range<usize>| values[run.start * width..run.end * width].to_vec();
+            device::with_values(rows, |values| batch.runs.iter().map(|run| of(values, run)).collect())
+        };
         match want {
-            Want::Tokens => device::with_values(hidden, |values| batch.runs.iter().map(|run| of_run(values, run)).collect()),
+            Want::Tokens => runs(hidden),
             Want::Pooled => device::with_values(hidden, |values| {
                 batch
                     .runs
@@ -426,6 +441,9 @@ impl Model {
                     .map(|run| self.embed.pooling.pool(&values[run.start * width..run.end * width], width))
                     .collect()
             }),
+            Want::Logits if self.shape.classifier.is_some_and(|classifier| classifier.of == Classified::Tokens) => {
+                runs(encoder.logits(hidden).expect("logits are asked of a classifier"))
+            }
             Want::Logits => {
                 let starts: Vec<i32> =
                     batch.runs.iter().map(|run| i32::try_from(run.start).expect("a batch is bounded")).collect();
@@ -496,14 +514,6 @@ fn end_ids(folder: &Path, config: &serde_json::Value, tokenizer: Option<&Tokeniz
     Ok(ids)
 }
 
-/// How many labels a sequence classifier has, read from its weights.
-fn labels(config: &serde_json::Value, weights: &Weights, classifier: &str) -> Option<usize> {
-    let names = config["architectures"].as_array()?;
-    let classifies = names.iter().filter_map(serde_json::Value::as_str).any(|name| name.ends_with("ForSequenceClassification"));
-    let shape = weights.shape(&format!("{classifier}.weight"))?;
-    classifies.then(|| shape.first().copied()).flatten()
-}
-
 fn card(
     name: String,
     config: &serde_json::Value,
@@ -515,10 +525,11 @@ fn card(
     ModelCard {
         name,
         family: config["model_type"].as_str().unwrap_or_default().into(),
-        task: match (body, shape.labels) {
+        task: match (body, shape.classifier) {
             (Body::Language(_), _) => ModelTask::Generate,
             (Body::Encoder(_), None) => ModelTask::Embed,
-            (Body::Encoder(_), Some(1)) => ModelTask::Rerank,
+            (Body::Encoder(_), Some(Classifier { of: Classified::Tokens, .. })) => ModelTask::ClassifyTokens,
+            (Body::Encoder(_), Some(Classifier { labels: 1, .. })) => ModelTask::Rerank,
             (Body::Encoder(_), Some(_)) => ModelTask::Classify,
         },
         dimensions: shape.hidden,
@@ -526,7 +537,7 @@ fn card(
         vocabulary: shape.vocabulary,
         // A language model reads what it has positions for, whatever its tokenizer's files say.
         tokens_max: if matches!(body, Body::Language(_)) { shape.tokens_max } else { embed.tokens_max },
-        labels: shape.labels.unwrap_or(0),
+        labels: shape.classifier.map_or(0, |classifier| classifier.labels),
         prompts: embed.prompts.keys().cloned().collect(),
         chat: has_template,
         digest: String::new(),

@@ -120,6 +120,7 @@ fn task(folder: &Path) -> Option<ModelTask> {
         name if name.ends_with("ForCausalLM") => Some(ModelTask::Generate),
         name if name.ends_with("ForSequenceClassification") && labels() > 1 => Some(ModelTask::Classify),
         name if name.ends_with("ForSequenceClassification") => Some(ModelTask::Rerank),
+        name if name.ends_with("ForTokenClassification") => Some(ModelTask::ClassifyTokens),
         _ => Some(ModelTask::Embed),
     }
 }

@@ -1,7 +1,9 @@
 //! What models are asked to do: one file a task. A task turns a job into token runs and a model's outputs into the answer;
 //! between the two is the queue.
 
+pub(crate) mod classify;
 pub(crate) mod embed;
+pub(crate) mod embed_tokens;
 pub(crate) mod forward;
 pub(crate) mod generate;
 pub(crate) mod rerank;
@@ -40,7 +42,7 @@ pub(crate) enum Want {
     Pooled,
     /// Every token's vector. Shape `[tokens, hidden]`.
     Tokens,
-    /// The classifier's output. Shape `[labels]`.
+    /// The classifier's output: of the input, shape `[labels]`, or of each of its tokens, shape `[tokens, labels]`.
     Logits,
 }
 
@@ -66,6 +68,16 @@ fn admit(
     }
     model.check(&tokens).map_err(|reason| JobError::InvalidInput(format!("input {index} {reason}")))?;
     Ok(tokens)
+}
+
+/// Refuses an answer that would be larger than its owner takes.
+fn fits(bytes: usize, bytes_max: usize, what: &str) -> Result<(), JobError> {
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    Err(JobError::InvalidInput(format!(
+        "the answer would take {bytes} bytes; at most {bytes_max} fit: send fewer {what} at once"
+    )))
 }
 
 fn usage(tokens: &Tokens) -> Usage {

@@ -6,6 +6,7 @@ mod goldens;
 mod pieces;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -51,6 +52,15 @@ pub(crate) enum SpecialTokens {
     Around,
     /// Those in the text are understood, and no others are added: for the output of chat templates.
     Within,
+}
+
+/// Where a token is in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Bytes of the text.
+    pub(crate) bytes: Range<usize>,
+    /// The word that it is of, counted from 0.
+    pub(crate) word: Option<u32>,
 }
 
 /// Two characters that Unicode keeps for use inside programs: no text has them.
@@ -131,11 +141,19 @@ impl Tokenizer {
 
     fn encode_input(&self, input: EncodeInput<'_>) -> Result<Tokens, TokenizerError> {
         let encoding = self.tokenizer.encode_fast(input, true).map_err(|error| TokenizerError::Text(error.to_string()))?;
-        Ok(Tokens {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            truncated: !encoding.get_overflowing().is_empty(),
-        })
+        Ok(tokens(&encoding))
+    }
+
+    /// The tokens of a text with the special tokens around it, and where each of them is in the text; those around it are
+    /// nowhere.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn encode_with_places(&self, text: &str) -> Result<(Tokens, Vec<Option<Place>>), TokenizerError> {
+        let encoding = self.tokenizer.encode(text, true).map_err(|error| TokenizerError::Text(error.to_string()))?;
+        let places = encoding.get_offsets().iter().zip(encoding.get_word_ids()).zip(encoding.get_special_tokens_mask());
+        let place = |((&(start, end), &word), &special)| (special == 0).then_some(Place { bytes: start..end, word });
+        Ok((tokens(&encoding), places.map(place).collect()))
     }
 
     /// The tokens of a prompt, however long it is.
@@ -244,5 +262,13 @@ impl Tokenizer {
     /// The tokens that end a generation.
     pub(crate) fn end_ids(&self) -> &[u32] {
         &self.end_ids
+    }
+}
+
+fn tokens(encoding: &Encoding) -> Tokens {
+    Tokens {
+        ids: encoding.get_ids().to_vec(),
+        type_ids: encoding.get_type_ids().to_vec(),
+        truncated: !encoding.get_overflowing().is_empty(),
     }
 }

@@ -1,20 +1,21 @@
 //! A model's numbers on disk, memory-mapped.
 
+mod files;
 mod gguf;
 mod map;
+mod onnx;
 mod random;
 mod safetensors;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub(crate) use gguf::Metadata;
 #[cfg(test)]
 pub(crate) use gguf::Value;
 
-use map::Mapped;
 use random::Random;
 
 use crate::kernel::block::{BlockType, dequantize};
@@ -23,11 +24,16 @@ use crate::kernel::block::{BlockType, dequantize};
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// No weights where they were looked for.
-    #[error("no weights in {0}: expected `model.safetensors`, `model.safetensors.index.json` or a `.gguf` file")]
+    #[error("no weights in {0}: expected `model.safetensors`, `model.safetensors.index.json`, a `.gguf` or an `.onnx` file")]
     Missing(PathBuf),
     /// Nothing says which of several files is meant.
-    #[error("{0} holds several `.gguf` files: name the one to use `model.gguf`")]
-    Several(PathBuf),
+    #[error("{folder} holds several `.{extension}` files: name the one to use `model.{extension}`")]
+    Several {
+        /// Where they are.
+        folder: PathBuf,
+        /// How their names end.
+        extension: &'static str,
+    },
     /// The file can't be opened or mapped.
     #[error("{file} can't be read: {cause}")]
     Unreadable {
@@ -97,14 +103,13 @@ pub struct TensorSummary {
     pub shape: Vec<usize>,
 }
 
-/// Where one tensor lies in a mapped file.
+/// One tensor, in a mapped file or made of what is there.
 #[derive(Debug, Clone)]
 struct Entry {
-    file: Arc<Mapped>,
     /// How its numbers are stored, or the name of a type that is not supported.
     ty: Result<BlockType, String>,
     shape: Vec<usize>,
-    bytes: Range<usize>,
+    bytes: Bytes,
 }
 
 /// A tensor as it lies in the file, without a copy. It keeps the file mapped, and a clone is cheap.
@@ -114,22 +119,13 @@ pub(crate) struct Stored {
     pub(crate) ty: BlockType,
     /// Its shape, in row-major order; a row is whole blocks.
     pub(crate) shape: Vec<usize>,
-    blocks: Blocks,
-}
-
-#[derive(Debug, Clone)]
-enum Blocks {
-    Mapped(Arc<Mapped>, Range<usize>),
-    Copied(Arc<[u8]>),
+    bytes: Bytes,
 }
 
 impl Stored {
     /// Its blocks, row by row.
     pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.blocks {
-            Blocks::Mapped(file, range) => &file.bytes()[range.clone()],
-            Blocks::Copied(bytes) => bytes,
-        }
+        &self.bytes
     }
 
     /// A copy with the rows of these indices, in this order. A row is an item of the first dimension.
@@ -141,7 +137,7 @@ impl Stored {
         let row = |&row: &usize| &self.bytes()[row * row_bytes..][..row_bytes];
         let bytes: Vec<u8> = rows.iter().flat_map(row).copied().collect();
         let shape = std::iter::once(rows.len()).chain(self.shape[1..].iter().copied()).collect();
-        Stored { ty: self.ty, shape, blocks: Blocks::Copied(bytes.into()) }
+        Stored { ty: self.ty, shape, bytes: bytes.into() }
     }
 
     /// Its numbers in row-major order.
@@ -161,8 +157,8 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Maps the weights of a model: a safetensors or GGUF file, or a folder with one, or with an index and its shards.
-    /// Safetensors come first; of several GGUF files the one is meant that is called `model.gguf`.
+    /// Maps the weights of a model: a safetensors, GGUF or ONNX file, or a folder with one, or with an index and its shards.
+    /// Safetensors come first, then GGUF; of several files the one is meant that is called `model.gguf` or `model.onnx`.
     ///
     /// # Errors
     /// When there are none, or a file is damaged.
@@ -170,8 +166,11 @@ impl Weights {
         if safetensors::is_in(path) {
             return safetensors::open(path);
         }
-        match gguf::find(path)? {
-            Some(file) => gguf::open(&file),
+        if let Some(file) = gguf::find(path)? {
+            return gguf::open(&file);
+        }
+        match onnx::find(path)? {
+            Some(file) => onnx::open(&file),
             None => safetensors::open(path),
         }
     }
@@ -238,8 +237,7 @@ impl Weights {
             return Err(WeightsError::Shape { name: name.into(), found: entry.shape.clone(), expected: shape.into() });
         }
         let ty = entry.ty.clone().map_err(|dtype| WeightsError::DType { name: name.into(), dtype })?;
-        let blocks = Blocks::Mapped(Arc::clone(&entry.file), entry.bytes.clone());
-        Ok(Stored { ty, shape: shape.into(), blocks })
+        Ok(Stored { ty, shape: shape.into(), bytes: entry.bytes.clone() })
     }
 
     /// The numbers of a tensor in row-major order, as f32.

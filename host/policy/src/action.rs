@@ -12,6 +12,8 @@ use crate::{Callee, StoreVerb};
 pub enum Action<'a> {
     /// Embed with a model.
     Embed(&'a str),
+    /// Classify with a model.
+    Classify(&'a str),
     /// Rerank with a model.
     Rerank(&'a str),
     /// Have a model generate.
@@ -53,8 +55,8 @@ pub enum Action<'a> {
 impl Action<'_> {
     /// The names of actions that can be granted, as rules and `tessera policy explain` write them, in order.
     #[rustfmt::skip]
-    pub const NAMES: [&'static str; 24] = [
-        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "config", "embed", "generate", "http", "kv-delete", "kv-get",
+    pub const NAMES: [&'static str; 25] = [
+        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "classify", "config", "embed", "generate", "http", "kv-delete", "kv-get",
         "kv-list", "kv-set", "log", "nn", "read", "rerank", "secret", "tokenize", "vector-delete", "vector-find", "vector-list",
         "vector-upsert", "write",
     ];
@@ -63,6 +65,7 @@ impl Action<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Action::Embed(_) => "embed",
+            Action::Classify(_) => "classify",
             Action::Rerank(_) => "rerank",
             Action::Generate(_) => "generate",
             Action::Tokenize(_) => "tokenize",
@@ -94,6 +97,7 @@ impl<'a> Action<'a> {
     pub(crate) fn target(&self) -> &'a str {
         match self {
             Action::Embed(target)
+            | Action::Classify(target)
             | Action::Rerank(target)
             | Action::Generate(target)
             | Action::Tokenize(target)

@@ -118,8 +118,8 @@ pub struct Decision {
 impl Ask {
     /// The names of actions.
     #[rustfmt::skip]
-    pub const NAMES: [&'static str; 25] = [
-        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "config", "embed", "generate", "http", "kv-delete", "kv-get",
+    pub const NAMES: [&'static str; 26] = [
+        "blob-delete", "blob-get", "blob-list", "blob-put", "call", "classify", "config", "embed", "generate", "http", "kv-delete", "kv-get",
         "kv-list", "kv-set", "log", "nn", "read", "rerank", "route", "secret", "tokenize", "vector-delete", "vector-find",
         "vector-list", "vector-upsert", "write",
     ];
@@ -134,6 +134,7 @@ impl Ask {
         let named = |action, what, example| target.map(String::from).ok_or(AskError::NoTarget { action, what, example });
         let model = |capability| Ok(Ask::Model { capability, model: target.map(str::parse).transpose()? });
         match action {
+            "classify" => model("classify"),
             "embed" => model("embed"),
             "generate" => model("generate"),
             "rerank" => model("rerank"),
@@ -209,6 +210,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
     let cost = Cost { input_tokens: 1, output_tokens: 0 };
     Ok(match capability {
         "embed" => rights.embed(model, cost)?.redeem().model,
+        "classify" => rights.classify(model, cost)?.redeem().model,
         "rerank" => rights.rerank(model, cost)?.redeem().model,
         "tokenize" => rights.tokenize(model, cost)?.redeem().model,
         "nn" => rights.nn(model.unwrap_or(DEFAULT_MODEL), cost)?.redeem().model,
@@ -219,6 +221,7 @@ fn use_model(rights: Authority<'_>, capability: &str, model: Option<&str>) -> Re
 fn model_action<'a>(capability: &str, model: &'a str) -> Action<'a> {
     match capability {
         "embed" => Action::Embed(model),
+        "classify" => Action::Classify(model),
         "rerank" => Action::Rerank(model),
         "tokenize" => Action::Tokenize(model),
         "nn" => Action::Nn(model),
@@ -380,6 +383,8 @@ hosts = []
 headers = []
 [tokenize]
 models = ["t"]
+[classify]
+models = ["c"]
 "#;
 
     #[test]
@@ -391,6 +396,7 @@ models = ["t"]
             ("blob-list", "b", "list the container b by policies/chat.toml:5"),
             ("blob-put", "b", "put files into the container b by policies/chat.toml:5"),
             ("call", "x/a:b/c", "call x/a:b/c by policies/chat.toml:11"),
+            ("classify", "c", "classify with c by policies/chat.toml:37"),
             ("config", "language", "read the setting language by policies/chat.toml:13"),
             ("embed", "", "embed with e by policies/chat.toml:15"),
             ("generate", "g", "generate g by policies/chat.toml:22"),

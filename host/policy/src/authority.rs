@@ -143,7 +143,8 @@ mod tests {
 
     type Use = fn(Authority<'_>, &str) -> Result<ModelName, Denial>;
 
-    const EACH: [(&str, Use); 5] = [
+    const EACH: [(&str, Use); 6] = [
+        ("classify", |rights, model| Ok(rights.classify(Some(model), Cost::default())?.redeem().model)),
         ("embed", |rights, model| Ok(rights.embed(Some(model), Cost::default())?.redeem().model)),
         ("generate", |rights, model| Ok(rights.generate(Some(model), Cost::default())?.redeem().model)),
         ("nn", |rights, model| Ok(rights.nn(model, Cost::default())?.redeem().model)),

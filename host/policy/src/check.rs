@@ -166,7 +166,7 @@ mod tests {
     fn a_capability_that_there_is_not_is_an_error() {
         let found = findings("", &["log", "fly"], &[]);
         assert!(
-            matches!(&found[..], [Finding::Error { text, .. }] if text.contains("`fly`; there are blob, call, config, embed")),
+            matches!(&found[..], [Finding::Error { text, .. }] if text.contains("`fly`; there are blob, call, classify, config")),
             "{found:?}"
         );
     }

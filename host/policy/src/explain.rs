@@ -229,6 +229,7 @@ pub(crate) fn phrase(action: &Action<'_>) -> String {
         Action::Config(_) => format!("read the setting {target}"),
         Action::Socket(_) => format!("open a socket to {target}"),
         Action::Embed(_) => format!("embed with {target}"),
+        Action::Classify(_) => format!("classify with {target}"),
         Action::Rerank(_) => format!("rerank with {target}"),
         Action::Nn(_) => format!("run {target} by wasi:nn"),
         _ => shown,

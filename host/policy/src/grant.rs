@@ -2,6 +2,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod call;
+pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod embed;
 pub(crate) mod env;
@@ -55,4 +56,4 @@ macro_rules! sections {
         }
     };
 }
-sections!(blob, call, config, embed, env, fs, generate, http, kv, log, nn, rerank, secret, tokenize, vector);
+sections!(blob, call, classify, config, embed, env, fs, generate, http, kv, log, nn, rerank, secret, tokenize, vector);

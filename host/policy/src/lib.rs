@@ -74,7 +74,7 @@ pub use guard::{Guard, Unchecked};
 pub use limit::Limits;
 pub use meter::Meter;
 pub use name::{ComponentName, ModelName, NameError, StoreName, Tenant};
-pub use permit::{Call, Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
+pub use permit::{Call, Classify, Embed, Generate, Http, Nn, Permit, Rerank, Tokenize};
 pub use protected::Protected;
 pub use quota::{Books, Exhausted, Ledger, Overdrawn, Quota, Reservation, Resource, Usage};
 pub use reference::{reference, schema};

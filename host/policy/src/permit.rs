@@ -46,6 +46,8 @@ macro_rules! of_a_model {
 of_a_model!(
     /// Embedding with one model.
     Embed,
+    /// Classifying with one model.
+    Classify,
     /// Reranking with one model.
     Rerank,
     /// Generating text with one model.

@@ -58,6 +58,8 @@ pub struct PolicyFile {
     /// `[[imports]]` that it wants to. A call has the rights of the component that is called, and no more than the caller of the
     /// request may have.
     pub call: Option<CallGrant>,
+    /// Models that the component may classify texts with, or find parts of texts with, by `tessera:classify`.
+    pub classify: Option<ModelsGrant>,
     /// Keys of your own with strings as values: what the component may read by `tessera:config`.
     pub config: Option<ConfigGrant>,
     /// Models that the component may embed with, by `tessera:embed`.
@@ -154,6 +156,7 @@ pub struct Snapshot {
 /// The models of each capability that runs them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ModelTables {
+    pub(crate) classify: Models,
     pub(crate) embed: Models,
     pub(crate) generate: Models,
     pub(crate) nn: Models,
@@ -165,6 +168,7 @@ impl ModelTables {
     /// Those of a capability, if it runs models.
     pub(crate) fn of(&self, capability: &str) -> Option<&Models> {
         match capability {
+            "classify" => Some(&self.classify),
             "embed" => Some(&self.embed),
             "generate" => Some(&self.generate),
             "nn" => Some(&self.nn),
@@ -341,6 +345,7 @@ impl Snapshot {
         let policy = PolicyFile::parse(&source.origin, &source.text)?.only(wanted);
         let models = |capability| Models::new(policy.models(capability), facts);
         let models = ModelTables {
+            classify: models("classify"),
             embed: models("embed"),
             generate: models("generate"),
             nn: models("nn"),
@@ -384,6 +389,7 @@ impl PolicyFile {
     /// The section of a capability that runs models.
     pub fn models(&self, capability: &str) -> Option<&ModelsGrant> {
         match capability {
+            "classify" => self.classify.as_ref(),
             "embed" => self.embed.as_ref(),
             "generate" => self.generate.as_ref(),
             "nn" => self.nn.as_ref(),

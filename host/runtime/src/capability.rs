@@ -4,6 +4,7 @@
 
 mod blob;
 pub(crate) mod call;
+mod classify;
 mod config;
 mod embed;
 pub(crate) mod env;
@@ -39,6 +40,7 @@ const WASI_P3: &str = "0.3.0";
 /// Links every capability.
 pub(crate) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tessera::blob::blob::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
+    tessera::classify::classify::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::config::config::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::embed::embed::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
     tessera::generate::generate::add_to_linker::<Ctx, HasSelf<Ctx>>(linker, |ctx| ctx)?;
@@ -73,6 +75,11 @@ fn context(store: StoreContextMut<'_, Ctx>) -> Result<Context, types::Error> {
     let inference = ctx.sandbox.inference.clone();
     let outside = || error(types::ErrorCode::InvalidInput, "a model can be used only while a request is served".into());
     Ok(Context { call: current(store).ok_or_else(outside)?, inference })
+}
+
+/// Bytes that the numbers of an answer may take: as many as a host call may copy the other way.
+fn answer_bytes_max(call: &Call) -> usize {
+    call.governance.rights().policy.limits().hostcall_bytes_max
 }
 
 /// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use engine::{
-    Account, Charge, EmbedJob, Embeddings, Engine, Forward, ForwardJob, GenerateJob, Generation, JobError, ModelCard,
-    RerankJob, Scores, Stats, TokenizeInput,
+    Account, Charge, ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Engine, Entities, Forward, ForwardJob, GenerateJob,
+    Generation, JobError, ModelCard, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenizeInput,
 };
 use futures::future::BoxFuture;
-use policy::{Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
+use policy::{Classify, Embed, Generate, Nn, Permit, Rerank, Reservation, Tokenize};
 
 /// Why the engine gave no answer.
 pub type InferenceError = JobError;
@@ -23,8 +23,21 @@ pub trait Inference: Send + Sync + 'static {
     /// Embeds with the model of the permit, whatever the job says.
     fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>>;
 
+    /// Embeds tokens with the model of the permit, whatever the job says.
+    fn embed_tokens(
+        &self,
+        permit: Permit<Embed>,
+        job: EmbedTokensJob,
+    ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>>;
+
     /// Reranks with the model of the permit, whatever the job says.
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>>;
+
+    /// Labels texts with the model of the permit, whatever the job says.
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>>;
+
+    /// Labels parts of texts with the model of the permit, whatever the job says.
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>>;
 
     /// Generates with the model of the permit, whatever the job says. Dropping the generation drops its work as well.
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>>;
@@ -74,9 +87,29 @@ impl Inference for Engine {
         Box::pin(Engine::embed(self, EmbedJob { model: model.into(), account: account(book), ..job }))
     }
 
+    fn embed_tokens(
+        &self,
+        permit: Permit<Embed>,
+        job: EmbedTokensJob,
+    ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
+        let (Embed { model }, book) = permit.spend();
+        let embed = EmbedJob { model: model.into(), account: account(book), ..job.embed };
+        Box::pin(Engine::embed_tokens(self, EmbedTokensJob { embed, ..job }))
+    }
+
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
         let (Rerank { model }, book) = permit.spend();
         Box::pin(Engine::rerank(self, RerankJob { model: model.into(), account: account(book), ..job }))
+    }
+
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>> {
+        let (Classify { model }, book) = permit.spend();
+        Box::pin(Engine::classify(self, ClassifyJob { model: model.into(), account: account(book), ..job }))
+    }
+
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>> {
+        let (Classify { model }, book) = permit.spend();
+        Box::pin(Engine::find_entities(self, ClassifyJob { model: model.into(), account: account(book), ..job }))
     }
 
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {

@@ -1,5 +1,7 @@
 //! Numbers for operators, in the OpenMetrics text format.
 
+mod recent;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::inference::Inference;
+use recent::Recent;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfComponent {
@@ -175,6 +178,8 @@ pub(crate) struct Metrics {
     /// Entries of the cache of compiled code that this server did not write.
     pub(crate) compiled_cache_refused: Counter,
     audit_lost: Counter,
+    /// What the last requests took.
+    pub(crate) recent: Recent,
 }
 
 impl Metrics {
@@ -220,6 +225,7 @@ impl Metrics {
             dropped_log_lines,
             compiled_cache_refused,
             audit_lost,
+            recent: Recent::default(),
         }
     }
 
@@ -259,6 +265,7 @@ impl Metrics {
     pub(crate) fn request(&self, component: &str, status: StatusCode, took: Duration) {
         self.requests.get_or_create(&OfStatus { component: component.into(), status: status.as_u16() }).inc();
         self.seconds.get_or_create(&OfComponent { component: component.into() }).observe(took.as_secs_f64());
+        self.recent.push(component, took);
     }
 
     pub(crate) fn trapped(&self, component: &str) {

@@ -54,6 +54,13 @@ pub struct EmbeddedConfig {
     pub threads_max: usize,
 }
 
+impl EmbeddedConfig {
+    /// A store in a folder, as it is where nobody says otherwise.
+    pub fn new(folder: impl Into<PathBuf>) -> EmbeddedConfig {
+        EmbeddedConfig { folder: folder.into(), exact_chunks_max: 20_000, cache_bytes: 32 << 20, threads_max: 8 }
+    }
+}
+
 /// Opens or makes a database in a file, with so many bytes of memory for its pages.
 type OpenDatabase = Arc<dyn Fn(&Path, usize) -> std::result::Result<redb::Database, redb::DatabaseError> + Send + Sync>;
 

@@ -14,7 +14,7 @@ use crate::component_source::component_from;
 use crate::oci::login::Login;
 
 /// Capabilities that run models.
-const MODELS: [&str; 5] = ["embed", "generate", "nn", "rerank", "tokenize"];
+const MODELS: [&str; 6] = ["classify", "embed", "generate", "nn", "rerank", "tokenize"];
 
 /// Run a component that exports `wasi:cli/run`, with this terminal's input and output and else only what a policy grants.
 ///

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::plugin::Plugin;
-use crate::plugin::case::{Case, Reply, Request};
+use crate::plugin::case::{Answers, Case, Reply, Request};
 use crate::plugin::record::Recorder;
 use crate::plugin::serve::{self, Place};
 
@@ -99,7 +99,7 @@ impl Run<'_> {
             Some(_) => {}
             None => self.recorder.play(&tape)?,
         }
-        let reply = ask(self.plugin.name(), &case.request, self.address)?;
+        let reply = ask_behind(self.plugin.name(), &case.request, self.address, &mut Answers::default())?;
         if self.args.record {
             self.recorder.save(&tape)?;
         }
@@ -107,14 +107,25 @@ impl Run<'_> {
     }
 }
 
-fn ask(name: &str, request: &Request, address: SocketAddr) -> anyhow::Result<Reply> {
+/// Asks behind the requests that have to be before this one. Their answers come to be known, and have to be good ones.
+fn ask_behind(name: &str, request: &Request, address: SocketAddr, answers: &mut Answers) -> anyhow::Result<Reply> {
+    for step in &request.before {
+        let reply = ask_behind(name, step, address, answers)?;
+        let is_good = (200..300).contains(&reply.status);
+        ensure!(is_good, "a request before was answered {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        answers.push(&reply.body);
+    }
+    ask(name, request, address, answers)
+}
+
+fn ask(name: &str, request: &Request, address: SocketAddr, answers: &Answers) -> anyhow::Result<Reply> {
     let agent = ureq::Agent::config_builder().timeout_global(Some(WAIT_MAX)).proxy(None).http_status_as_error(false);
     let agent: ureq::Agent = agent.allow_non_standard_methods(true).build().into();
-    let url = format!("http://{address}/c/{name}{}", request.path);
+    let url = format!("http://{address}/c/{name}{}", request.path(answers));
     let mut sent = ureq::http::Request::builder().method(request.method.as_str()).uri(url);
-    let body = request.bytes();
+    let body = request.bytes(answers);
     if !body.is_empty() && !request.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
-        sent = sent.header("content-type", "application/json");
+        sent = sent.header("content-type", request.content_type());
     }
     for (name, value) in &request.headers {
         sent = sent.header(name, value);

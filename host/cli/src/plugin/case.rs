@@ -1,5 +1,8 @@
 //! Cases: a request, and what its answer must be. `tessera test` runs them.
 
+mod answers;
+pub(crate) mod form;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +10,8 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub(crate) use answers::Answers;
 
 /// How far a number may be from the one in the case.
 const TOLERANCE: f64 = 1e-4;
@@ -17,11 +22,15 @@ const TOLERANCE: f64 = 1e-4;
 pub(crate) struct Request {
     pub(crate) method: String,
     /// Below `/c/NAME`.
-    pub(crate) path: String,
+    path: String,
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
     body: Option<Value>,
     body_text: Option<String>,
+    form: Option<Vec<form::Part>>,
+    /// Requests that are sent before it, in this order.
+    #[serde(default)]
+    pub(crate) before: Vec<Request>,
 }
 
 /// What an answer must be.
@@ -75,10 +84,33 @@ pub(crate) struct Reply {
 }
 
 impl Request {
+    /// Where to send it, below `/c/NAME`.
+    pub(crate) fn path(&self, answers: &Answers) -> String {
+        answers.fill_path(&self.path)
+    }
+
+    /// What the body is, where no header says it.
+    pub(crate) fn content_type(&self) -> String {
+        if self.form.is_some() { form::content_type() } else { "application/json".into() }
+    }
+
     /// The bytes to send.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        let json = self.body.as_ref().map(|body| body.to_string().into_bytes());
+    pub(crate) fn bytes(&self, answers: &Answers) -> Vec<u8> {
+        if let Some(parts) = &self.form {
+            return form::body(parts);
+        }
+        let json = self.body.as_ref().map(|body| answers.fill(body).to_string().into_bytes());
         json.or_else(|| self.body_text.clone().map(String::into_bytes)).unwrap_or_default()
+    }
+}
+
+impl Request {
+    /// Reads the files of its form, and of those before it.
+    fn load(&mut self, folder: &Path) -> anyhow::Result<()> {
+        for part in self.form.iter_mut().flatten() {
+            part.load(folder)?;
+        }
+        self.before.iter_mut().try_for_each(|request| request.load(folder))
     }
 }
 
@@ -103,7 +135,8 @@ impl Case {
             (false, true) => Expect::Error(std::fs::read_to_string(&error)?.trim().to_owned()),
             _ => bail!("{}: a case has either response.json or error.txt", folder.display()),
         };
-        let request: Request = json(&folder.join("request.json"))?;
+        let mut request: Request = json(&folder.join("request.json"))?;
+        request.load(folder)?;
         ensure!(request.path.starts_with('/'), "{}: the path must begin with /", folder.display());
         Ok(Case { name, request, expect })
     }
@@ -252,7 +285,7 @@ mod tests {
         let case = case(&[REQUEST, ("error.txt", "`b` is\n")]).expect("a case");
         assert!(case.differences(&reply(400, r#"{"error": {"message": "`b` is missing"}}"#)).is_empty());
         assert_eq!(case.differences(&reply(200, "ok")).len(), 2);
-        assert_eq!(case.request.bytes(), b"{\"b\":1}");
+        assert_eq!(case.request.bytes(&Answers::default()), b"{\"b\":1}");
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use engine::{
-    EmbedJob, Embeddings, FinishReason, Forward, GenerateEvent, GenerateJob, GeneratePrompt, Generation, Input, ModelCard,
-    ModelTask, Outcome, Outputs, Piece, RerankJob, Scores, Stats, TokenizeInput, Usage,
+    ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, Entity, FinishReason, Forward, GenerateEvent, GenerateJob,
+    GeneratePrompt, Generation, Input, LabelScore, ModelCard, ModelTask, Outcome, Outputs, Piece, RerankJob, Scores, Stats,
+    TextLabels, TokenEmbeddings, TokenizeInput, Usage,
 };
-use policy::{CAPABILITIES, Embed, Generate, Nn, Permit, PolicyFile, Rerank, Tokenize};
+use policy::{CAPABILITIES, Classify, Embed, Generate, Nn, Permit, PolicyFile, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
 
 /// Length of a vector.
@@ -18,7 +19,7 @@ const TOKENS_MAX: usize = 4096;
 const PIECES_WAITING_MAX: usize = 16;
 
 /// Vectors count the words of a text, hashed, so that texts that share words are near; scores are the part of the query's words
-/// that a document has; what is generated is the last message, word by word; a token is a word.
+/// that a document has; a text is `long` or `short`, and its parts are the words that begin with a capital letter; what is generated is the last message, word by word; a token is a word.
 #[derive(Debug)]
 pub(crate) struct Fake {
     models: BTreeSet<String>,
@@ -70,6 +71,15 @@ impl Inference for Fake {
         ready(Embeddings { model: model.into(), dimensions, values, usage })
     }
 
+    fn embed_tokens(&self, permit: Permit<Embed>, job: EmbedTokensJob) -> Answer<'_, TokenEmbeddings> {
+        let (Embed { model }, _) = permit.spend();
+        let texts: Vec<String> = job.embed.inputs.iter().map(text_of).collect();
+        let values = texts.iter().flat_map(|text| words(text).flat_map(|word| vector(&word, DIMENSIONS))).collect();
+        let pooled = texts.iter().flat_map(|text| vector(text, DIMENSIONS)).collect();
+        let usage = texts.iter().map(|text| usage(text)).collect();
+        ready(TokenEmbeddings { model: model.into(), dimensions: DIMENSIONS, values, pooled, usage })
+    }
+
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> Answer<'_, Scores> {
         let (Rerank { model }, _) = permit.spend();
         let query: BTreeSet<String> = words(&job.query).collect();
@@ -80,6 +90,25 @@ impl Inference for Fake {
         let values = job.documents.iter().map(score).collect();
         let usage = job.documents.iter().map(|document| usage(document)).collect();
         ready(Scores { model: model.into(), values, usage })
+    }
+
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> Answer<'_, TextLabels> {
+        let (Classify { model }, _) = permit.spend();
+        let labels = |text: &String| {
+            let long = (count(text) as f32 / 100.0).min(1.0);
+            let mut labels =
+                [("long", long), ("short", 1.0 - long)].map(|(label, score)| LabelScore { label: label.into(), score });
+            labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+            labels.into()
+        };
+        let (texts, usage) = job.texts.iter().map(|text| (labels(text), usage(text))).unzip();
+        ready(TextLabels { model: model.into(), texts, usage })
+    }
+
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> Answer<'_, Entities> {
+        let (Classify { model }, _) = permit.spend();
+        let (texts, usage) = job.texts.iter().map(|text| (capitals(text), usage(text))).unzip();
+        ready(Entities { model: model.into(), texts, usage })
     }
 
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> Answer<'_, Generation> {
@@ -133,6 +162,20 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     }
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     vector.iter().map(|value| value / length.max(f32::MIN_POSITIVE)).collect()
+}
+
+/// The words of a text that begin with a capital letter.
+fn capitals(text: &str) -> Vec<Entity> {
+    let mut start = 0;
+    let mut found = Vec::new();
+    for part in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
+        if word.starts_with(char::is_uppercase) {
+            found.push(Entity { label: "CAPITAL".into(), bytes: start..start + word.len(), score: 1.0 });
+        }
+        start += part.len();
+    }
+    found
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use engine::{
-    EmbedJob, Embeddings, FinishReason, Forward, GenerateEvent, GenerateJob, Generation, JobError, ModelCard, Outcome, Piece,
-    RerankJob, Scores, Stats, TokenizeInput, Usage,
+    ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, Entity, FinishReason, Forward, GenerateEvent, GenerateJob,
+    Generation, JobError, LabelScore, ModelCard, Outcome, Piece, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings,
+    TokenizeInput, Usage,
 };
-use policy::{Embed, Generate, Nn, Permit, Rerank, Tokenize};
+use policy::{Classify, Embed, Generate, Nn, Permit, Rerank, Tokenize};
 use runtime::{Inference, InferenceError};
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,15 @@ struct Entry {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum Answer {
     Embed { dimensions: usize, values: Vec<f32>, tokens: Vec<u32> },
+    EmbedTokens { dimensions: usize, values: Vec<f32>, pooled: Vec<f32>, tokens: Vec<u32> },
     Rerank { values: Vec<f32>, tokens: Vec<u32> },
+    Classify { texts: Vec<Vec<(String, f32)>>, tokens: Vec<u32> },
+    FindEntities { texts: Vec<Vec<Part>>, tokens: Vec<u32> },
     Generate { pieces: Vec<String>, is_whole: bool, prompt_tokens: u32, generated_tokens: u32 },
 }
+
+/// An entity: its label, where it begins and ends, and its score.
+type Part = (String, usize, usize, f32);
 
 impl Recorder {
     /// One that lets the models answer.
@@ -186,6 +193,22 @@ impl Inference for Recorder {
         })
     }
 
+    fn embed_tokens(&self, permit: Permit<Embed>, job: EmbedTokensJob) -> Answered<'_, TokenEmbeddings> {
+        let question = format!("embed-tokens {:?} {:?} {:?}", job.embed.inputs, job.embed.prompt, job.embed.normalize);
+        Box::pin(async move {
+            if let Some(recorded) = self.recorded(&question) {
+                let (Embed { model }, _) = permit.spend();
+                let Answer::EmbedTokens { dimensions, values, pooled, tokens } = recorded? else { return Err(unrecorded()) };
+                return Ok(TokenEmbeddings { model: model.into(), dimensions, values, pooled, usage: usage(tokens) });
+            }
+            let made = self.models.embed_tokens(permit, job).await?;
+            let (values, pooled) = (made.values.clone(), made.pooled.clone());
+            let answer = Answer::EmbedTokens { dimensions: made.dimensions, values, pooled, tokens: tokens(&made.usage) };
+            self.note(question, answer);
+            Ok(made)
+        })
+    }
+
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> Answered<'_, Scores> {
         let question = format!("rerank {:?} {:?} {}", job.query, job.documents, job.raw_scores);
         Box::pin(async move {
@@ -196,6 +219,42 @@ impl Inference for Recorder {
             }
             let made = self.models.rerank(permit, job).await?;
             self.note(question, Answer::Rerank { values: made.values.clone(), tokens: tokens(&made.usage) });
+            Ok(made)
+        })
+    }
+
+    fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> Answered<'_, TextLabels> {
+        let question = format!("classify {:?}", job.texts);
+        Box::pin(async move {
+            if let Some(recorded) = self.recorded(&question) {
+                let (Classify { model }, _) = permit.spend();
+                let Answer::Classify { texts, tokens } = recorded? else { return Err(unrecorded()) };
+                let score = |(label, score)| LabelScore { label, score };
+                let texts = texts.into_iter().map(|labels| labels.into_iter().map(score).collect()).collect();
+                return Ok(TextLabels { model: model.into(), texts, usage: usage(tokens) });
+            }
+            let made = self.models.classify(permit, job).await?;
+            let pair = |LabelScore { label, score }: &LabelScore| (label.clone(), *score);
+            let texts = made.texts.iter().map(|labels| labels.iter().map(pair).collect()).collect();
+            self.note(question, Answer::Classify { texts, tokens: tokens(&made.usage) });
+            Ok(made)
+        })
+    }
+
+    fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> Answered<'_, Entities> {
+        let question = format!("find-entities {:?}", job.texts);
+        Box::pin(async move {
+            if let Some(recorded) = self.recorded(&question) {
+                let (Classify { model }, _) = permit.spend();
+                let Answer::FindEntities { texts, tokens } = recorded? else { return Err(unrecorded()) };
+                let entity = |(label, start, end, score)| Entity { label, bytes: start..end, score };
+                let texts = texts.into_iter().map(|parts| parts.into_iter().map(entity).collect()).collect();
+                return Ok(Entities { model: model.into(), texts, usage: usage(tokens) });
+            }
+            let made = self.models.find_entities(permit, job).await?;
+            let part = |entity: &Entity| (entity.label.clone(), entity.bytes.start, entity.bytes.end, entity.score);
+            let texts = made.texts.iter().map(|parts| parts.iter().map(part).collect()).collect();
+            self.note(question, Answer::FindEntities { texts, tokens: tokens(&made.usage) });
             Ok(made)
         })
     }

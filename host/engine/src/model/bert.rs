@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{Encoder, Loaded, ModelError, Shape};
+use super::{Classified, Classifier, Encoder, Loaded, ModelError, Shape};
 use crate::batch::Batch;
 use crate::nn::{Activation, Embedding, LayerNorm, Linear, self_attention};
 use crate::weights::Weights;
@@ -60,27 +60,32 @@ struct Bert {
     head: Option<Head>,
 }
 
-struct Head {
-    pooler: Linear,
-    classifier: Linear,
+enum Head {
+    /// For texts: of the first token, through the pooler.
+    Texts { pooler: Linear, classifier: Linear },
+    /// For every token.
+    Tokens(Linear),
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `bert.`.
 pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
-    let labels = super::labels(config, weights, "classifier");
+    let classifier = super::classifier(config, weights, ["classifier", "classifier"]);
     let config = Config::read(config)?;
     let prefix = if weights.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
     let body = Body::load(&config, weights, prefix, 0, device)?;
     let hidden = config.hidden_size;
     let layer = |name: String, shape, activation| Linear::load(weights, &[name], shape, activation, device);
-    let head = match labels {
-        Some(labels) => Some(Head {
+    let head = match classifier {
+        Some(Classifier { labels, of: Classified::Texts }) => Some(Head::Texts {
             pooler: layer(format!("{prefix}pooler.dense"), [hidden, hidden], Activation::Tanh)?,
             classifier: layer("classifier".into(), [labels, hidden], Activation::None)?,
         }),
+        Some(Classifier { labels, of: Classified::Tokens }) => {
+            Some(Head::Tokens(layer("classifier".into(), [labels, hidden], Activation::None)?))
+        }
         None => None,
     };
-    let shape = config.shape(config.max_position_embeddings, labels);
+    let shape = config.shape(config.max_position_embeddings, classifier);
     Ok(Loaded::encoder(Bert { body, head }, shape))
 }
 
@@ -89,9 +94,11 @@ impl Encoder for Bert {
         self.body.forward(batch)
     }
 
-    fn logits(&self, first: Tensor<2>) -> Option<Tensor<2>> {
-        let head = self.head.as_ref()?;
-        Some(head.classifier.forward(head.pooler.forward(first)))
+    fn logits(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
+        match self.head.as_ref()? {
+            Head::Texts { pooler, classifier } => Some(classifier.forward(pooler.forward(hidden))),
+            Head::Tokens(classifier) => Some(classifier.forward(hidden)),
+        }
     }
 }
 
@@ -119,14 +126,14 @@ impl Config {
     }
 
     /// What the engine needs to know of the model; `tokens_max` is the longest input it has positions for.
-    pub(super) fn shape(&self, tokens_max: usize, labels: Option<usize>) -> Shape {
+    pub(super) fn shape(&self, tokens_max: usize, classifier: Option<Classifier>) -> Shape {
         Shape {
             hidden: self.hidden_size,
             layers: self.num_hidden_layers,
             vocabulary: self.vocab_size,
             types: self.type_vocab_size,
             tokens_max,
-            labels,
+            classifier,
         }
     }
 }

@@ -102,7 +102,7 @@ impl Config {
             vocabulary: self.vocabulary,
             types: 1,
             tokens_max: self.tokens_max,
-            labels: None,
+            classifier: None,
         }
     }
 }

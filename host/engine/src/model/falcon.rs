@@ -96,7 +96,7 @@ pub(super) fn load(config: &Value, weights: &Weights, device: &Device) -> Result
         is_tied: config.is_tied,
     };
     let tokens_max = config.tokens_max;
-    Ok(Loaded::language(falcon, Shape { hidden, layers, vocabulary, types: 1, tokens_max, labels: None }))
+    Ok(Loaded::language(falcon, Shape { hidden, layers, vocabulary, types: 1, tokens_max, classifier: None }))
 }
 
 impl Config {

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::bert::{Body, Config};
-use super::{Encoder, Loaded, ModelError};
+use super::{Classified, Classifier, Encoder, Loaded, ModelError};
 use crate::batch::Batch;
 use crate::nn::{Activation, Linear};
 use crate::weights::Weights;
@@ -14,14 +14,16 @@ struct Roberta {
     head: Option<Head>,
 }
 
-struct Head {
-    dense: Linear,
-    out: Linear,
+enum Head {
+    /// For texts: of the first token.
+    Texts { dense: Linear, out: Linear },
+    /// For every token.
+    Tokens(Linear),
 }
 
 /// Builds the model. A checkpoint saved with a head has its body under `roberta.`.
 pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Device) -> Result<Loaded, ModelError> {
-    let labels = super::labels(config, weights, "classifier.out_proj");
+    let classifier = super::classifier(config, weights, ["classifier.out_proj", "classifier"]);
     let config = Config::read(config)?;
     let prefix = if weights.has("roberta.embeddings.word_embeddings.weight") { "roberta." } else { "" };
     let position_offset = config.pad_token_id.unwrap_or(1).saturating_add(1);
@@ -33,14 +35,17 @@ pub(super) fn load(config: &serde_json::Value, weights: &Weights, device: &Devic
     let body = Body::load(&config, weights, prefix, position_offset, device)?;
     let hidden = config.hidden_size;
     let layer = |name: &str, shape, activation| Linear::load(weights, &[name.into()], shape, activation, device);
-    let head = match labels {
-        Some(labels) => Some(Head {
+    let head = match classifier {
+        Some(Classifier { labels, of: Classified::Texts }) => Some(Head::Texts {
             dense: layer("classifier.dense", [hidden, hidden], Activation::Tanh)?,
             out: layer("classifier.out_proj", [labels, hidden], Activation::None)?,
         }),
+        Some(Classifier { labels, of: Classified::Tokens }) => {
+            Some(Head::Tokens(layer("classifier", [labels, hidden], Activation::None)?))
+        }
         None => None,
     };
-    Ok(Loaded::encoder(Roberta { body, head }, config.shape(tokens_max, labels)))
+    Ok(Loaded::encoder(Roberta { body, head }, config.shape(tokens_max, classifier)))
 }
 
 impl Encoder for Roberta {
@@ -48,8 +53,10 @@ impl Encoder for Roberta {
         self.body.forward(batch)
     }
 
-    fn logits(&self, first: Tensor<2>) -> Option<Tensor<2>> {
-        let head = self.head.as_ref()?;
-        Some(head.out.forward(head.dense.forward(first)))
+    fn logits(&self, hidden: Tensor<2>) -> Option<Tensor<2>> {
+        match self.head.as_ref()? {
+            Head::Texts { dense, out } => Some(out.forward(dense.forward(hidden))),
+            Head::Tokens(classifier) => Some(classifier.forward(hidden)),
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::embed::unit;
+use super::embed_tokens::unit_rows;
 use super::{Prepared, Truncation, Usage, Want, admit, usage};
 use crate::account::Account;
 use crate::batch::Tokens;
@@ -49,7 +49,7 @@ pub(crate) fn prepare(model: &Model, job: RerankJob) -> Result<Prepared<Scores>,
         ModelTask::Generate => {
             Err(JobError::Unsupported("this is a language model; a reranker is a cross-encoder or an embedding model".into()))
         }
-        ModelTask::Classify => {
+        ModelTask::Classify | ModelTask::ClassifyTokens => {
             let labels = model.card().labels;
             Err(JobError::Unsupported(format!("this model has {labels} labels; a reranker has one, or is an embedding model")))
         }
@@ -82,16 +82,12 @@ fn prepare_late_interaction(model: &Model, job: RerankJob) -> Result<Prepared<Sc
         first.tokens = first.tokens.saturating_add(super::usage(&inputs[0]).tokens);
     }
     let finish = move |outputs: Vec<Vec<f32>>| {
-        let mut outputs = outputs.into_iter().map(|tokens| unit_rows(tokens, width));
+        let mut outputs = outputs.into_iter().map(|tokens| unit_rows(&tokens, width).collect::<Vec<f32>>());
         let query = outputs.next().unwrap_or_default();
         let values = outputs.map(|document| max_sim(&query, &document, width)).collect();
         Scores { model: job.model, values, usage }
     };
     Ok(Prepared { account: job.account, want: Want::Tokens, inputs, finish: Box::new(finish) })
-}
-
-fn unit_rows(tokens: Vec<f32>, width: usize) -> Vec<f32> {
-    tokens.chunks_exact(width).flat_map(|row| unit(row.to_vec())).collect()
 }
 
 /// The mean over query tokens of the best cosine with a document token; rows have length 1.
@@ -113,8 +109,8 @@ mod tests {
 
     #[test]
     fn max_sim_takes_the_best_document_token_for_each_query_token() {
-        let query = unit_rows(vec![1.0, 0.0, 0.0, 2.0], 2);
-        let document = unit_rows(vec![3.0, 0.0, 1.0, 1.0], 2);
+        let query = unit_rows(&[1.0, 0.0, 0.0, 2.0], 2).collect::<Vec<_>>();
+        let document = unit_rows(&[3.0, 0.0, 1.0, 1.0], 2).collect::<Vec<_>>();
         let half = std::f32::consts::FRAC_1_SQRT_2;
         assert!((max_sim(&query, &document, 2) - f32::midpoint(1.0, half)).abs() < 1e-6);
     }

@@ -11,7 +11,8 @@ mod writer;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub(crate) use metadata::Metadata;
 #[cfg(test)]
@@ -19,12 +20,9 @@ pub(crate) use metadata::Value;
 
 use cursor::Cursor;
 
-use super::map::Mapped;
-use super::{BlockType, Entry, Weights, WeightsError};
+use super::{BlockType, Entry, Weights, WeightsError, files, map};
 
 const EXTENSION: &str = "gguf";
-/// The file that is meant in a folder that holds several.
-const PREFERRED: &str = "model.gguf";
 const ALIGNMENT_KEY: &str = "general.alignment";
 const ALIGNMENT_DEFAULT: usize = 32;
 /// In how many files the tensors are: each has its own part of them and all the metadata is in the first.
@@ -36,36 +34,19 @@ const TENSOR_BYTES_MIN: usize = 8 + 4 + 8 + 4 + 8;
 /// Key, type and one byte.
 const KEY_BYTES_MIN: usize = 8 + 4 + 1;
 
-/// The GGUF file that a path means: itself by its extension, or the preferred or only one in the folder.
+/// The GGUF file that a path means.
 pub(super) fn find(path: &Path) -> Result<Option<PathBuf>, WeightsError> {
-    let is_gguf = |file: &Path| file.extension().is_some_and(|extension| extension == EXTENSION) && file.is_file();
-    if is_gguf(path) {
-        return Ok(Some(path.into()));
-    }
-    if !path.is_dir() {
-        return Ok(None);
-    }
-    if path.join(PREFERRED).is_file() {
-        return Ok(Some(path.join(PREFERRED)));
-    }
-    let unreadable = |cause| WeightsError::Unreadable { file: path.into(), cause };
-    let entries: Vec<_> = path.read_dir().and_then(Iterator::collect).map_err(unreadable)?;
-    let mut files = entries.iter().map(std::fs::DirEntry::path).filter(|file| is_gguf(file));
-    match (files.next(), files.next()) {
-        (Some(_), Some(_)) => Err(WeightsError::Several(path.into())),
-        (only, _) => Ok(only),
-    }
+    files::find(path, EXTENSION)
 }
 
 /// Maps a file and reads what it says of itself; the tensors' bytes are not touched.
 pub(super) fn open(path: &Path) -> Result<Weights, WeightsError> {
-    let file = Arc::new(Mapped::open(path)?);
+    let file = map::open(path)?;
     read(&file).map_err(|reason| WeightsError::Malformed { file: path.into(), reason })
 }
 
-fn read(file: &Arc<Mapped>) -> Result<Weights, String> {
-    let bytes = file.bytes();
-    let cursor = &mut Cursor::new(bytes);
+fn read(file: &Bytes) -> Result<Weights, String> {
+    let cursor = &mut Cursor::new(file);
     version(cursor)?;
     let tensors = cursor.count(TENSOR_BYTES_MIN)?;
     let keys = cursor.count(KEY_BYTES_MIN)?;
@@ -139,12 +120,12 @@ impl Tensor {
     }
 
     /// The entry, its bytes checked to lie in the file. A type that is not supported is refused only when it is used.
-    fn place(self, file: &Arc<Mapped>, data: usize) -> Result<(String, Entry), String> {
+    fn place(self, file: &Bytes, data: usize) -> Result<(String, Entry), String> {
         let (ty, bytes) = match BlockType::from_ggml(self.ty) {
-            Some(ty) => (Ok(ty), self.bytes(ty, data, file.bytes().len())?),
-            None => (Err(unsupported(self.ty)), 0..0),
+            Some(ty) => (Ok(ty), file.slice(self.bytes(ty, data, file.len())?)),
+            None => (Err(unsupported(self.ty)), Bytes::new()),
         };
-        Ok((self.name, Entry { file: Arc::clone(file), ty, shape: self.shape, bytes }))
+        Ok((self.name, Entry { ty, shape: self.shape, bytes }))
     }
 
     fn bytes(&self, ty: BlockType, data: usize, file_bytes: usize) -> Result<Range<usize>, String> {
@@ -309,8 +290,8 @@ mod tests {
         write("a.gguf");
         assert!(Weights::open(folder.path()).is_ok());
         write("b.gguf");
-        assert!(matches!(Weights::open(folder.path()), Err(WeightsError::Several(_))));
-        write(PREFERRED);
+        assert!(matches!(Weights::open(folder.path()), Err(WeightsError::Several { .. })));
+        write("model.gguf");
         assert!(Weights::open(folder.path()).is_ok());
     }
 

@@ -1,11 +1,11 @@
 //! Weights that are made up as they are asked for: a model of a true shape without a file, to measure speed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use half::{bf16, f16};
 
-use super::{Blocks, Stored, WeightsError};
+use super::{Stored, WeightsError};
 use crate::kernel::block::{BlockType, quantize};
 use crate::kernel::pseudo_random::numbers;
 
@@ -47,7 +47,7 @@ impl Random {
 
     fn make(&self, shape: &[usize]) -> Stored {
         let numbers: usize = shape.iter().product();
-        let of = |ty, bytes: Vec<u8>| Stored { ty, shape: shape.into(), blocks: Blocks::Copied(Arc::from(bytes)) };
+        let of = |ty, bytes: Vec<u8>| Stored { ty, shape: shape.into(), bytes: bytes.into() };
         match self.ty.bytes_of(numbers) {
             Some(bytes) if shape.len() > 1 => of(self.ty, self.pattern.iter().copied().cycle().take(bytes).collect()),
             _ => of(BlockType::F32, 1f32.to_le_bytes().repeat(numbers)),

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ::safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::map::Mapped;
-use super::{BlockType, Entry, Weights, WeightsError};
+use super::{BlockType, Entry, Weights, WeightsError, map};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -57,14 +55,15 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>, WeightsError> {
 
 fn add(weights: &mut Weights, path: &Path) -> Result<(), WeightsError> {
     let malformed = |reason: String| WeightsError::Malformed { file: path.into(), reason };
-    let mapped = Arc::new(Mapped::open(path)?);
-    let (header_bytes, metadata) = SafeTensors::read_metadata(mapped.bytes()).map_err(|error| malformed(error.to_string()))?;
+    let mapped = map::open(path)?;
+    let (header_bytes, metadata) = SafeTensors::read_metadata(&mapped).map_err(|error| malformed(error.to_string()))?;
     let data = header_bytes.checked_add(8).ok_or_else(|| malformed("the header is too long".into()))?;
     for (name, tensor) in metadata.tensors() {
         let (start, end) = tensor.data_offsets;
         let range = data.checked_add(start).zip(data.checked_add(end)).map(|(start, end)| start..end);
         let bytes = range
-            .filter(|range| mapped.bytes().get(range.clone()).is_some())
+            .filter(|range| mapped.get(range.clone()).is_some())
+            .map(|range| mapped.slice(range))
             .ok_or_else(|| malformed(format!("tensor `{name}` lies beyond the end of the file")))?;
         let ty = match tensor.dtype {
             Dtype::F32 => Ok(BlockType::F32),
@@ -72,7 +71,7 @@ fn add(weights: &mut Weights, path: &Path) -> Result<(), WeightsError> {
             Dtype::BF16 => Ok(BlockType::Bf16),
             other => Err(format!("{other:?}")),
         };
-        let entry = Entry { file: Arc::clone(&mapped), ty, shape: tensor.shape.clone(), bytes };
+        let entry = Entry { ty, shape: tensor.shape.clone(), bytes };
         if weights.entries.insert(name.clone(), entry).is_some() {
             return Err(malformed(format!("tensor `{name}` is in two files")));
         }

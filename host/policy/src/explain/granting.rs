@@ -15,6 +15,7 @@ const TARGET_BYTES_MAX: usize = 160;
 pub(super) fn granted(text: &str, component: &ComponentName, action: &Action<'_>) -> Option<String> {
     match action {
         Action::Embed(model)
+        | Action::Classify(model)
         | Action::Rerank(model)
         | Action::Generate(model)
         | Action::Tokenize(model)

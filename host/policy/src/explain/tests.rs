@@ -257,6 +257,7 @@ fn doing_what_is_said_makes_it_allowed() {
     let acts: &[(&str, Act)] = &[
         ("call", |rights| rights.call(&"a/b:c/d".parse().expect("a callee")).map(drop)),
         ("config", |rights| rights.config("a b").map(drop)),
+        ("classify", |rights| rights.classify(Some("m"), Cost::default()).map(drop)),
         ("config", |rights| rights.all_config().map(drop)),
         ("embed", |rights| rights.embed(Some("m.1"), Cost::default()).map(drop)),
         ("embed", |rights| rights.embed(None, Cost::default()).map(drop)),

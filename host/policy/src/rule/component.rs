@@ -242,6 +242,7 @@ pub(super) mod tests {
             kept(2),
             kept(3),
             Action::Call(&callee),
+            Action::Classify("a"),
             Action::Config("a"),
             Action::Embed("a"),
             Action::Generate("a"),
@@ -336,7 +337,14 @@ pub(super) mod tests {
     #[test]
     fn groups_forbid_each_of_their_actions() {
         let grouped = chat(&[], "forbid (principal, action in [Action::\"model\", Action::\"file\"], resource);");
-        for action in [Action::Embed("a"), Action::Generate("a"), Action::Nn("a"), Action::Rerank("a"), Action::Tokenize("a")] {
+        for action in [
+            Action::Classify("a"),
+            Action::Embed("a"),
+            Action::Generate("a"),
+            Action::Nn("a"),
+            Action::Rerank("a"),
+            Action::Tokenize("a"),
+        ] {
             assert_eq!(grouped.forbids(action), Some(0), "{action}");
         }
         assert_eq!((grouped.forbids(Action::Read("/a")), grouped.forbids(Action::Write("/a"))), (Some(0), Some(0)));

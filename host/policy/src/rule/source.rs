@@ -404,7 +404,7 @@ mod tests {
         let scope = |action: &str| concerned(&format!("forbid (principal, {action}, resource);"));
         assert_eq!(scope("action"), Action::NAMES);
         assert_eq!(scope("action == Action::\"http\""), ["http"]);
-        assert_eq!(scope("action in Action::\"model\""), ["embed", "generate", "nn", "rerank", "tokenize"]);
+        assert_eq!(scope("action in Action::\"model\""), ["classify", "embed", "generate", "nn", "rerank", "tokenize"]);
         assert_eq!(scope("action in [Action::\"file\", Action::\"log\"]"), ["log", "read", "write"]);
         assert_eq!(concerned("forbid (principal, action, resource is Url);"), ["http"]);
         assert_eq!(concerned("forbid (principal, action, resource) when { resource is Secret };"), ["secret"]);

@@ -54,9 +54,12 @@ pub(super) fn entity(kind: &EntityTypeName, id: &str) -> EntityUid {
 pub(super) fn resource(action: &Action<'_>) -> Option<(EntityUid, Vec<(String, RestrictedExpression)>)> {
     let one = |kind, id: &str, attribute| (entity(kind, id), vec![text(attribute, id)]);
     Some(match action {
-        Action::Embed(name) | Action::Rerank(name) | Action::Generate(name) | Action::Tokenize(name) | Action::Nn(name) => {
-            one(&TYPES.model, name, "name")
-        }
+        Action::Classify(name)
+        | Action::Embed(name)
+        | Action::Rerank(name)
+        | Action::Generate(name)
+        | Action::Tokenize(name)
+        | Action::Nn(name) => one(&TYPES.model, name, "name"),
         Action::Http { url, .. } => {
             let port = i64::from(url.port_or_known_default().unwrap_or_default());
             let attributes = vec![

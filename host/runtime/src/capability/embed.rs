@@ -1,11 +1,11 @@
 //! `tessera:embed`: texts to vectors.
 
-use engine::{EmbedJob, Normalize, Truncation};
+use engine::{EmbedJob, EmbedTokensJob, Normalize, Truncation};
 use policy::Cost;
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
-use super::{context, denied, granted_models, usage, within};
+use super::{answer_bytes_max, context, denied, granted_models, usage, within};
 use crate::bindings::tessera::embed::embed::{Embeddings, Host, HostWithStore, Input, Options, Prompt, TokenEmbeddings};
 use crate::bindings::tessera::inference::types::Error;
 use crate::sandbox::Ctx;
@@ -23,8 +23,22 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         Ok(Embeddings { model: done.model, dimensions, values: done.values, usage: usage(done.usage) })
     }
 
-    async fn embed_tokens(_: &Accessor<Ctx, Self>, _: Vec<Input>, _: Options) -> Result<TokenEmbeddings, Error> {
-        Err(super::error(super::types::ErrorCode::Unsupported, "token vectors are not there yet".into()))
+    async fn embed_tokens(host: &Accessor<Ctx, Self>, inputs: Vec<Input>, options: Options) -> Result<TokenEmbeddings, Error> {
+        let context = host.with(|mut store| context(store.as_context_mut()))?;
+        let asked = options.model.as_deref();
+        let cost = cost(&inputs);
+        let permit = context.call.ask(|authority| authority.embed(asked, cost)).map_err(|denial| denied(&denial, asked))?;
+        let answer_bytes_max = answer_bytes_max(&context.call);
+        let job = EmbedTokensJob { embed: job(inputs, options), answer_bytes_max };
+        let done = within(&context.call, context.inference.embed_tokens(permit, job)).await?;
+        Ok(TokenEmbeddings {
+            model: done.model,
+            dimensions: u32::try_from(done.dimensions).unwrap_or(u32::MAX),
+            tokens: done.usage.iter().map(|usage| usage.tokens).collect(),
+            values: done.values,
+            pooled: done.pooled,
+            usage: usage(done.usage),
+        })
     }
 
     fn models(mut host: Access<'_, Ctx, Self>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! How the embedded store works.
 
 use serde::{Deserialize, Serialize};
+use store::EmbeddedConfig;
 
 /// `[store]`: where components keep vectors, small values and files, in `DATA/store`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,7 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig { exact_chunks_max: 20_000, cache_bytes: 32 << 20, threads_max: 8 }
+        let EmbeddedConfig { exact_chunks_max, cache_bytes, threads_max, .. } = EmbeddedConfig::new("");
+        StoreConfig { exact_chunks_max, cache_bytes, threads_max }
     }
 }

@@ -23,13 +23,14 @@ const PAGE: &str = include_str!("docs.html");
 const DESCRIPTION: &str = "/openapi.json";
 
 /// The host's own routes, for operators where it says so.
-const OWN: [(&str, &str, &str, bool); 11] = [
+const OWN: [(&str, &str, &str, bool); 12] = [
     ("get", "/health", "Answers while the server runs.", false),
     ("get", "/ready", "Answers while the server takes requests.", false),
     ("get", "/v1/models", "The models that you may use.", false),
     ("get", "/v1/models/{name}", "One of them.", false),
     ("get", "/v1/health_check", "OPEA's health check.", false),
     ("get", "/v1/list_service", "The components that you may ask.", false),
+    ("get", "/v1/statistics", "What the last requests to the components that you may ask took, in seconds.", false),
     ("get", "/openapi.json", "This description.", false),
     ("get", "/docs", "This description as a page.", false),
     ("get", "/metrics", "Metrics in the OpenMetrics format.", true),

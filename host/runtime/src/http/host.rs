@@ -35,6 +35,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models/{name}", only(get(model)))
         .route("/v1/health_check", only(get(health_check)))
         .route("/v1/list_service", only(get(list_service)))
+        .route("/v1/statistics", only(get(statistics)))
         .merge(admin::router())
         .route("/openapi.json", only(get(describe::server)))
         .route("/docs", only(get(describe::page)))
@@ -175,6 +176,15 @@ async fn health_check() -> Json<Value> {
         "Version": env!("CARGO_PKG_VERSION"),
         "Service Description": "A self-hosted AI platform: sandboxed components, models on Burn",
     }))
+}
+
+/// What the last requests to each component that the caller may ask took, as OPEA tells it.
+async fn statistics(State(shared): State<Arc<Shared>>, Extension(visitor): Extension<Visitor>) -> Json<Value> {
+    let registry = shared.registry.load();
+    let may_ask = |component: &&Arc<crate::component::Component>| visitor.caller.may_ask(component.name()).is_ok();
+    let names = registry.components().filter(may_ask).map(|component| component.name().as_str());
+    let told = names.filter_map(|name| Some((name, shared.metrics.recent.statistics(name)?)));
+    Json(json!(told.collect::<BTreeMap<_, _>>()))
 }
 
 /// What OPEA's API specification promises: every service that the caller may ask, with its routes. What did not load is told to

@@ -54,15 +54,8 @@ impl Tenant {
         for inner in ["text", "dense", "blobs"] {
             fs::create_dir_all(home.join(inner)).map_err(failed)?;
         }
-        let database = (settings.open)(&home.join("truth.redb"), settings.cache_bytes).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => failed(format!(
-                "another process has the data of tenant `{name}` open: do this through the server that runs, or stop it first"
-            )),
-            error => failed(format!("the database of tenant `{name}` can't be opened: {error}")),
-        })?;
-        let truth = Truth::new(database)?;
+        let truth = open_truth(&home, name, &settings)?;
         if is_new {
-            sync_folder(&home)?;
             sync_folder(folder)?;
         }
         for loose in truth.loose()? {
@@ -168,6 +161,29 @@ impl Tenant {
     }
 }
 
+/// Opens a tenant's database. A new one gets its name when it is whole, so that a crash leaves none that can't be opened.
+fn open_truth(home: &Path, name: &Name, settings: &Settings) -> Result<Truth> {
+    let open = |file: &Path| {
+        let database = (settings.open)(file, settings.cache_bytes).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => failed(format!(
+                "another process has the data of tenant `{name}` open: do this through the server that runs, or stop it first"
+            )),
+            error => failed(format!("the database of tenant `{name}` can't be opened: {error}")),
+        });
+        Truth::new(database?)
+    };
+    let (file, new) = (home.join("truth.redb"), home.join("truth.new"));
+    if !file.exists() {
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => drop(open(&new)?),
+        }
+        fs::rename(&new, &file).map_err(failed)?;
+        sync_folder(home)?;
+    }
+    open(&file)
+}
+
 /// Whose alone a place is, so that nobody's is like none.
 pub(super) fn owner_key(place: &Place) -> String {
     place.owner.as_ref().map_or_else(String::new, |owner| format!("={owner}"))
@@ -176,12 +192,6 @@ pub(super) fn owner_key(place: &Place) -> String {
 /// Bytes of what is being written and is in no count yet, by kind of place and name.
 #[derive(Default)]
 pub(super) struct Pending(Mutex<HashMap<(&'static str, Name), u64>>);
-
-impl Pending {
-    pub(super) fn bytes(&self, kind: &'static str, name: &Name) -> u64 {
-        lock(&self.0).get(&(kind, name.clone())).copied().unwrap_or(0)
-    }
-}
 
 /// A part of [`Pending`], given back when it is dropped.
 pub(super) struct Reservation {

@@ -213,10 +213,11 @@ impl Tenants {
     }
 
     fn close_surplus(&self) {
-        let mut slots: Vec<_> = self.all().into_iter().map(|(_, slot)| slot).collect();
-        slots.retain(|slot| lock(&slot.state).tenant.is_some());
-        slots.sort_by_key(|slot| lock(&slot.state).used);
+        let slots = self.all().into_iter().map(|(_, slot)| slot);
+        let mut slots: Vec<_> = slots.filter(|slot| lock(&slot.state).tenant.is_some()).collect();
         let surplus = slots.len().saturating_sub(OPEN_MAX);
+        slots.retain(|slot| lock(&slot.state).users == 0);
+        slots.sort_by_cached_key(|slot| lock(&slot.state).used);
         slots.iter().take(surplus).for_each(|slot| slot.close_unused());
     }
 

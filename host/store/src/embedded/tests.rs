@@ -1,6 +1,11 @@
 //! Behaviour of the whole, as those who use it see it.
 
 mod basics;
+mod crash;
+mod indexes;
+mod labels;
+mod model;
+mod tenants;
 
 use std::collections::BTreeSet;
 use std::path::Path;

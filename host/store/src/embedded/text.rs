@@ -44,7 +44,6 @@ pub(super) struct TextIndex {
 /// The same, to search it: as it was when it was last brought up to date.
 #[derive(Clone)]
 pub(super) struct TextReader {
-    row: Field,
     text: Field,
     reader: IndexReader,
     analyzer: TextAnalyzer,
@@ -88,7 +87,7 @@ impl TextIndex {
     }
 
     pub(super) fn reader(&self) -> TextReader {
-        TextReader { row: self.row, text: self.text, reader: self.reader.clone(), analyzer: words::analyzer() }
+        TextReader { text: self.text, reader: self.reader.clone(), analyzer: words::analyzer() }
     }
 
     /// The chunks that are in it.

@@ -12,6 +12,7 @@ fn router() -> Router {
     Router::new()
         .post("/embed", embed_one)
         .post("/embed-two", embed_two)
+        .post("/embed-tokens", embed_tokens)
         .get("/embed/models", async || Json(embed::models()))
         .post("/rerank", rerank_all)
         .get("/rerank/models", async || Json(rerank::models()))
@@ -48,7 +49,33 @@ struct Two {
     b: Embed,
 }
 
+async fn embed_tokens(Json(request): Json<Embed>) -> Response {
+    let (text, options) = parts(request);
+    let made = embed::embed_tokens([text], options).await;
+    show(made.map(|made| {
+        json!({
+            "model": made.model,
+            "dimensions": made.dimensions,
+            "tokens": made.tokens,
+            "values": made.values,
+            "pooled": made.pooled,
+            "usage": usage(&made.usage),
+        })
+    }))
+}
+
 async fn run_embed(request: Embed) -> Result<Value, inference::Error> {
+    let (text, options) = parts(request);
+    let embeddings = embed::embed([text], options).await?;
+    Ok(json!({
+        "model": embeddings.model,
+        "dimensions": embeddings.dimensions,
+        "values": embeddings.values,
+        "usage": usage(&embeddings.usage),
+    }))
+}
+
+fn parts(request: Embed) -> (String, embed::Options) {
     let prompt = match request.prompt.as_deref() {
         None => embed::Prompt::Standard,
         Some("query") => embed::Prompt::Query,
@@ -62,13 +89,7 @@ async fn run_embed(request: Embed) -> Result<Value, inference::Error> {
         normalize: request.normalize,
         dimensions: request.dimensions,
     };
-    let embeddings = embed::embed([request.text], options).await?;
-    Ok(json!({
-        "model": embeddings.model,
-        "dimensions": embeddings.dimensions,
-        "values": embeddings.values,
-        "usage": usage(&embeddings.usage),
-    }))
+    (request.text, options)
 }
 
 #[derive(Deserialize)]

@@ -56,7 +56,7 @@ impl Args {
         };
         let files = engine::contents(&folder).with_context(|| format!("cannot read {shown}"))?;
         let format = files.keys().find_map(|path| Format::of(path));
-        let format = format.with_context(|| format!("{shown} holds no .gguf or .safetensors file"))?;
+        let format = format.with_context(|| format!("{shown} holds no .gguf, .safetensors or .onnx file"))?;
         let asked = asked.filter(|_| self.source.is_none()).unwrap_or_else(|| origin.source.clone());
         let record = Record { name: self.model, format, asked, origin, files };
         record.write(&folder)?;

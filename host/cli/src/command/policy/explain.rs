@@ -13,7 +13,7 @@ use super::{Places, Setup};
 pub(crate) struct Args {
     /// The component.
     component: ComponentName,
-    /// config, embed, generate, http, log, nn, read, rerank, route, secret, tokenize or write.
+    /// call, classify, config, embed, generate, http, log, nn, read, rerank, route, secret, tokenize or write.
     action: String,
     /// A model (the default without one), "POST https://host/path", a path, a secret, a key or a route as "POST /v1/x".
     target: Option<String>,

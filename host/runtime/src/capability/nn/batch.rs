@@ -70,7 +70,9 @@ impl Batch {
     pub(super) fn output_bytes(&self, model: &ModelCard) -> Option<usize> {
         let (places, width) = match model.task {
             ModelTask::Generate => (1, model.vocabulary),
-            ModelTask::Embed | ModelTask::Rerank | ModelTask::Classify => (self.seq, model.dimensions),
+            ModelTask::Embed | ModelTask::Rerank | ModelTask::Classify | ModelTask::ClassifyTokens => {
+                (self.seq, model.dimensions)
+            }
         };
         self.rows.len().checked_mul(places)?.checked_mul(width)?.checked_mul(size_of::<f32>())
     }

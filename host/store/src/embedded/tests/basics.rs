@@ -144,11 +144,11 @@ fn a_document_replaces_that_of_the_same_id() {
 fn a_deleted_document_is_found_by_nothing() {
     let store = Fixture::new();
     let place = cats_and_dogs(&store);
-    assert!(store.wait(store.store().delete(&place, "cats", &Reader::Everything)).unwrap());
-    assert!(!store.wait(store.store().delete(&place, "cats", &Reader::Everything)).unwrap());
+    assert!(store.wait(Vectors::delete(store.store(), &place, "cats", &Reader::Everything)).unwrap());
+    assert!(!store.wait(Vectors::delete(store.store(), &place, "cats", &Reader::Everything)).unwrap());
     assert!(store.find(&place, words("cat", 9)).is_empty());
     assert_eq!(store.find(&place, near(&[1.0, 0.0, 0.0], 9)).len(), 1);
-    assert_eq!(store.wait(store.store().stat(&place, "cats", &Reader::Everything)).unwrap(), None);
+    assert_eq!(store.wait(Vectors::stat(store.store(), &place, "cats", &Reader::Everything)).unwrap(), None);
     assert!(store.wait(store.store().pieces(&place, "cats", 0, 9, &Reader::Everything)).unwrap().is_empty());
 }
 
@@ -273,7 +273,7 @@ fn a_full_place_takes_no_more_but_lets_a_document_be_replaced() {
     let full = store.put(&place, document("b"), vec![chunk(&text, &[1.0])]);
     assert_eq!(full, Err(StoreError::Full { bytes_max: 3000 }));
     store.put(&place, document("a"), vec![chunk(&text, &[1.0])]).unwrap();
-    store.wait(store.store().delete(&place, "a", &Reader::Everything)).unwrap();
+    store.wait(Vectors::delete(store.store(), &place, "a", &Reader::Everything)).unwrap();
     store.put(&place, document("b"), vec![chunk(&text, &[1.0])]).unwrap();
 }
 

@@ -1,0 +1,54 @@
+//! Answers questions from ingested documents: OPEA's `POST /v1/chatqna` and `POST /v1/retrievaltool`, and a page to chat with.
+//!
+//! A question goes: passages are retrieved (by the component `retriever`, in process) while the conversation is counted in the
+//! model's tokens; those that fit are numbered and put into a prompt (by `prompt-template`); the model answers from them, with
+//! citations `[n]`. Where nothing that was found answers the question, it says so and no model is asked.
+
+mod answer;
+mod bindings;
+mod citation;
+mod decline;
+mod generation;
+mod opea;
+mod page;
+mod params;
+mod passages;
+mod question;
+mod retrieval;
+mod settings;
+
+use tessera_sdk::{Error, Request, Response, Router, json, service};
+
+use crate::answer::Answer;
+use crate::params::Params;
+use crate::passages::Prompt;
+use crate::question::Question;
+use crate::settings::Settings;
+
+service!(router);
+
+fn router() -> Router {
+    Router::new()
+        .post("/v1/chatqna", chatqna)
+        .post("/v1/retrievaltool", retrieval::tool)
+        .get("/chat", page::html)
+        .get("/chat/chat.js", page::script)
+        .get("/chat/chat.css", page::style)
+}
+
+async fn chatqna(mut request: Request) -> Result<Response, Error> {
+    let body = request.bytes().await?;
+    let settings = Settings::read()?;
+    let question: Question = json::parse(&body)?;
+    let asked = question.check(&settings)?;
+    let params: Params = json::parse(&body)?;
+    let (stream, options) = (params.stream(), params.into_options(&settings)?);
+    let found = passages::find(&asked, &settings, options.model.as_deref()).await?;
+    let is_unanswered = decline::is_unanswered(&found.scores, &settings);
+    let answer = Answer::new(found.sources, &settings);
+    if is_unanswered {
+        return Ok(answer.declined(stream));
+    }
+    let prompt = Prompt::new(asked, &answer.sources)?;
+    generation::answer(prompt, options, answer, stream).await
+}

@@ -1,0 +1,204 @@
+//! The passages that an answer is made from: found, chosen by what fits the prompt, numbered.
+
+use futures::future::{join, join_all};
+use serde::Serialize;
+use tessera_sdk::inference::Message;
+use tessera_sdk::{Error, inference, tokenize};
+
+use crate::bindings::rag::prompt::prompt;
+use crate::bindings::rag::retriever::retrieve;
+use crate::decline::RIVALS;
+use crate::params::invalid;
+use crate::question::Asked;
+use crate::retrieval;
+use crate::settings::Settings;
+
+/// Tokens of what stands around a passage in the prompt: its number, and the line ends.
+const AROUND_TOKENS: u32 = 8;
+
+/// A passage, as clients see it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Source {
+    /// By which the answer cites it: `[1]`.
+    pub(crate) n: u32,
+    /// Tells it from all other passages of the collection.
+    pub(crate) id: String,
+    /// Id of the document.
+    pub(crate) document: String,
+    /// Its place among the document's passages.
+    index: u32,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<u32>,
+    heading: Vec<String>,
+    pub(crate) score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) similarity: Option<f32>,
+    pub(crate) text: String,
+    /// Whether the answer cites it; told at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cited: Option<bool>,
+}
+
+impl Source {
+    /// A passage with the number that it is cited by.
+    pub(crate) fn new(n: u32, passage: retrieve::Passage) -> Self {
+        let retrieve::Passage { document, index, name, title, page, start, end, heading, text, score, similarity, .. } =
+            passage;
+        let id = format!("{document}#{index}");
+        Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, cited: None }
+    }
+
+    /// Its text without the line of headings that it begins with, which are long and may hold numbers of their own.
+    fn body(&self) -> &str {
+        let path: Vec<&str> = self.title.iter().chain(&self.heading).map(String::as_str).collect();
+        let path = path.join(" > ");
+        let body = self.text.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('\n'));
+        body.filter(|_| !path.is_empty()).unwrap_or(&self.text)
+    }
+
+    /// What it is about, for the model to read: the innermost heading without its number, else the title of the document.
+    fn topic(&self) -> &str {
+        let topic = self.heading.last().or(self.title.as_ref()).map_or(self.name.as_str(), String::as_str);
+        let words = topic.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start();
+        if words.is_empty() { topic } else { words }
+    }
+}
+
+/// What was found for a question.
+pub(crate) struct Found {
+    /// The best, numbered: as many as are wanted and fit the prompt. The first fits always.
+    pub(crate) sources: Vec<Source>,
+    /// The scores of all that was found.
+    pub(crate) scores: Vec<f32>,
+}
+
+/// Finds passages and chooses the best of them.
+pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Found, Error> {
+    let search = retrieve::Question { k: asked.search.k.max(RIVALS), ..asked.search.clone() };
+    // At once: neither needs the other.
+    let (found, around) = join(retrieval::retrieve(search), count_around(asked, model)).await;
+    let (mut found, around) = (found?, around?);
+    let scores = found.iter().map(|passage| passage.score).collect();
+    found.truncate(asked.passages_max.min(asked.search.k) as usize);
+    let mut sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
+    let counts = join_all(sources.iter().map(|source| count(source, model))).await;
+    let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
+    sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(around)));
+    Ok(Found { sources, scores })
+}
+
+/// Tokens of the conversation alone.
+async fn count_around(asked: &Asked, model: Option<&str>) -> Result<u32, inference::Error> {
+    let mut conversation = asked.history.clone();
+    conversation.push(Message::user(asked.text.clone()));
+    tokenize::count(conversation, model).await
+}
+
+async fn count(source: &Source, model: Option<&str>) -> Result<u32, inference::Error> {
+    let text = format!("{}: {}", source.topic(), source.body());
+    Ok(tokenize::count(text, model).await?.saturating_add(AROUND_TOKENS))
+}
+
+/// How many of the first texts fit, one at least.
+fn fitting(counts: &[u32], tokens_max: u32) -> usize {
+    let sums = counts.iter().scan(0_u32, |sum, count| {
+        *sum = sum.saturating_add(*count);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= tokens_max).count().max(1)
+}
+
+/// What a model is asked.
+pub(crate) struct Prompt {
+    /// The question itself.
+    pub(crate) question: String,
+    /// The conversation that it stands in, with the passages.
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Prompt {
+    /// The question with its passages, for the model.
+    ///
+    /// # Errors
+    /// 400 for a template of the request's own that is malformed.
+    pub(crate) fn new(asked: Asked, sources: &[Source]) -> Result<Self, Error> {
+        let has_template = asked.template.is_some();
+        let passage =
+            |source: &Source| prompt::Passage { number: source.n, title: source.topic().into(), text: source.body().into() };
+        let message = |message: Message| prompt::Message { role: message.role, content: message.content };
+        let task = prompt::Task {
+            question: asked.text,
+            passages: sources.iter().map(passage).collect(),
+            history: asked.history.into_iter().map(message).collect(),
+            template: asked.template,
+        };
+        let messages = prompt::answer(&task).map_err(|why| match has_template {
+            true => invalid("chat_template", &format!("can't be used: {why}")),
+            false => Error::internal(format!("no prompt could be made: {why}")),
+        })?;
+        let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
+        Ok(Self { question: task.question, messages })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A source with a number, a score and a text.
+    pub(crate) fn source(n: u32, score: f32, text: &str) -> Source {
+        let (name, text) = (format!("{n}.md"), text.to_owned());
+        let passage = retrieve::Passage {
+            document: name.clone(),
+            index: 0,
+            name,
+            title: None,
+            page: Some(2),
+            start: None,
+            end: None,
+            heading: vec!["Pay".into()],
+            text,
+            score,
+            similarity: Some(score),
+            metadata: "{}".into(),
+        };
+        Source::new(n, passage)
+    }
+
+    #[test]
+    fn as_many_passages_are_taken_as_fit_and_one_at_least() {
+        assert_eq!(fitting(&[100, 200, 300], 300), 2);
+        assert_eq!(fitting(&[100, 200, 300], 1000), 3);
+        assert_eq!(fitting(&[100, 200, 300], 0), 1);
+        assert_eq!(fitting(&[u32::MAX, 1], u32::MAX - 1), 1);
+    }
+
+    #[test]
+    fn the_model_reads_the_innermost_heading_and_the_text_below_it() {
+        let source = |heading: &[&str], text: &str| {
+            let heading = heading.iter().map(|heading| (*heading).to_owned()).collect();
+            Source { title: Some("Guide".into()), heading, ..source(1, 0.5, text) }
+        };
+        let deep = source(&["4 Sensors", "4.3 Rain gauges"], "Guide > 4 Sensors > 4.3 Rain gauges\nOne tip is 0.2 mm.");
+        assert_eq!((deep.topic(), deep.body()), ("Rain gauges", "One tip is 0.2 mm."));
+        let flat = source(&[], "Guide to all\nOne.");
+        assert_eq!((flat.topic(), flat.body()), ("Guide", "Guide to all\nOne."));
+        assert_eq!(source(&["2025"], "x").topic(), "2025");
+    }
+
+    #[test]
+    fn a_source_tells_what_there_is_to_tell() {
+        let json = serde_json::to_value(source(1, 0.5, "x")).expect("JSON");
+        assert_eq!(
+            (&json["id"], &json["page"], json.get("title"), json.get("cited")),
+            (&"1.md#0".into(), &2.into(), None, None)
+        );
+    }
+}
