@@ -10,6 +10,7 @@ mod tenants;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures::{StreamExt, stream};
 use tempfile::TempDir;
 
 use super::{Embedded, EmbeddedConfig};
@@ -60,13 +61,14 @@ impl Fixture {
     }
 
     fn put_as(&self, reader: &Reader, place: &Place, document: Document, chunks: Vec<Chunk>) -> Result<Stored> {
-        self.wait(async {
-            let mut draft = self.store().begin(place, document, Some("embedder".into()), reader).await?;
-            for part in chunks.chunks(100) {
-                draft.append(part.to_vec()).await?;
-            }
-            draft.commit().await
-        })
+        self.wait(put(self.store(), reader, place, document, chunks))
+    }
+
+    /// Puts many there, several at a time.
+    fn put_all(&self, place: &Place, documents: Vec<(Document, Vec<Chunk>)>) {
+        let put = |(document, chunks)| put(self.store(), &Reader::Everything, place, document, chunks);
+        let all = stream::iter(documents.into_iter().map(put)).buffer_unordered(32);
+        self.wait(all.for_each(|stored| async { drop(stored.unwrap()) }));
     }
 
     fn find(&self, place: &Place, query: Query) -> Vec<Hit> {
@@ -78,12 +80,20 @@ impl Fixture {
     }
 }
 
+async fn put(store: &Embedded, reader: &Reader, place: &Place, document: Document, chunks: Vec<Chunk>) -> Result<Stored> {
+    let mut draft = store.begin(place, document, Some("embedder".into()), reader).await?;
+    for part in chunks.chunks(100) {
+        draft.append(part.to_vec()).await?;
+    }
+    draft.commit().await
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
 fn config(folder: &Path) -> EmbeddedConfig {
-    EmbeddedConfig { folder: folder.join("data"), exact_chunks_max: 10_000, cache_bytes: 8 << 20, threads_max: 2 }
+    EmbeddedConfig { folder: folder.join("data"), exact_chunks_max: 10_000, cache_bytes: 8 << 20, threads_max: 32 }
 }
 
 fn place(name: &str) -> Place {

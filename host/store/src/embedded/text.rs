@@ -62,7 +62,9 @@ impl TextIndex {
             }
         }
         fs::create_dir_all(folder).map_err(failed)?;
-        let index = Index::create(Folder::open(folder)?, schema(), IndexSettings::default()).map_err(failed)?;
+        // Texts are in the database, so that there is nothing to compress here.
+        let settings = IndexSettings { docstore_compress_dedicated_thread: false, ..IndexSettings::default() };
+        let index = Index::create(Folder::open(folder)?, schema(), settings).map_err(failed)?;
         Self::new(index)
     }
 

@@ -10,10 +10,11 @@ use crate::embedded::dense::{dot, unit};
 fn filled(store: &Fixture, count: usize, dimensions: usize) -> (Place, Vec<Vec<f32>>) {
     let place = place("docs");
     let vectors = Chance(42).clustered(count, dimensions, 50);
-    for (number, vectors) in vectors.chunks(10).enumerate() {
+    let document = |(number, vectors): (usize, &[Vec<f32>])| {
         let chunk = |(at, vector): (usize, &Vec<f32>)| chunk(&format!("word{} of many", number * 10 + at), vector);
-        store.put(&place, document(&format!("d{number}")), vectors.iter().enumerate().map(chunk).collect()).unwrap();
-    }
+        (document(&format!("d{number}")), vectors.iter().enumerate().map(chunk).collect())
+    };
+    store.put_all(&place, vectors.chunks(10).enumerate().map(document).collect());
     store.store().settle();
     (place, vectors)
 }

@@ -1,6 +1,7 @@
 //! Who sees what: tenants, owners and labels.
 
 use super::*;
+use crate::embedded::dense::unit;
 use crate::vector::{Condition, Filter, Test};
 
 #[test]
@@ -74,15 +75,17 @@ fn search_among_the_invisible(exact_chunks_max: usize, index: &str) {
     let mut chance = Chance(7);
     let vectors = chance.clustered(6000, 16, 20);
     let mut visible = Vec::new();
+    let mut documents = Vec::new();
     for (number, vectors) in vectors.chunks(10).enumerate() {
         let is_visible = number % 100 == 0;
         let label = if is_visible { "staff" } else { "board" };
         let chunks = vectors.iter().map(|vector| chunk(&format!("plan {number}"), vector)).collect();
-        store.put(&place, labelled(&format!("d{number}"), &[label]), chunks).unwrap();
+        documents.push((labelled(&format!("d{number}"), &[label]), chunks));
         if is_visible {
             visible.extend(vectors.iter().cloned());
         }
     }
+    store.put_all(&place, documents);
     store.store().settle();
     for _ in 0..2 {
         let collection = store.wait(store.store().collections(&place.tenant)).unwrap().remove(0);
@@ -110,8 +113,6 @@ fn search_among_the_invisible(exact_chunks_max: usize, index: &str) {
         store.store().settle();
     }
 }
-
-use crate::embedded::dense::unit;
 
 #[test]
 fn all_that_is_visible_is_found_among_much_that_is_not_one_by_one() {
