@@ -100,6 +100,7 @@ fn ours(vectors: &[Vec<f32>], queries: &[Vec<f32>], exact: &[Vec<u32>], rounds: 
     let place = Place { tenant: "bench".parse()?, name: "vectors".parse()?, owner: None, bytes_max: u64::MAX };
     let start = Instant::now();
     runtime.block_on(ingest(&store, &place, vectors))?;
+    store.settle();
     runtime.block_on(built(&store, &place.tenant))?;
     let mut found = Found::new("ours: HNSW in the embedded store, durable, with its texts", start.elapsed().as_secs_f64());
     for round in 0..rounds {
