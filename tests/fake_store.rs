@@ -69,6 +69,11 @@ impl FakeStore {
         Arc::new(FakeStore { gate: Some(Semaphore::new(0)), ..FakeStore::default() })
     }
 
+    /// One whose operations all fail.
+    pub fn failing(failure: StoreError) -> Arc<FakeStore> {
+        Arc::new(FakeStore { failure: Some(failure), ..FakeStore::default() })
+    }
+
     /// Lets so many operations go on.
     pub fn release(&self, operations: usize) {
         self.gate.as_ref().expect("it is gated").add_permits(operations);
