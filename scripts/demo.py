@@ -12,7 +12,7 @@ import time
 import rag
 
 DOCUMENTS = pathlib.Path(__file__).parent.parent / "demo" / "documents"
-QUESTIONS = ["How much may I spend on a hotel room in Zurich?", "The logger shows error E12. What should I do?"]
+QUESTIONS = ["What do I get per kilometre if I take my private car?", "The logger shows error E12. What should I do?"]
 
 
 def bold(text):

@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 1000;
 #[derive(Default)]
 pub struct FakeStore {
     /// What every operation fails with.
-    pub failure: Option<StoreError>,
+    failure: Option<StoreError>,
     /// Operations wait here.
     gate: Option<Semaphore>,
     kept: Mutex<Kept>,
@@ -59,6 +59,11 @@ fn at(place: &Place) -> Place {
 }
 
 impl FakeStore {
+    /// One whose operations all fail.
+    pub fn failing(failure: StoreError) -> FakeStore {
+        FakeStore { failure: Some(failure), ..FakeStore::default() }
+    }
+
     /// One whose operations wait until [`release`](Self::release).
     pub fn gated() -> Arc<FakeStore> {
         Arc::new(FakeStore { gate: Some(Semaphore::new(0)), ..FakeStore::default() })

@@ -176,7 +176,7 @@ fn what_failed_is_told_to_the_operator_and_not_to_the_guest() {
         (StoreError::Unsupported("count"), 501, "unsupported"),
         (StoreError::NotFound { what: "store".into() }, 404, "not-found"),
     ] {
-        let store = Arc::new(FakeStore { failure: Some(failure), ..FakeStore::default() });
+        let store = Arc::new(FakeStore::failing(failure));
         let reply = start(&store, "").post("/c/store/kv/get", &json!({"store": "notes", "key": "a"}));
         assert_eq!((reply.status, code(&reply.json())), (status, told));
         assert!(!reply.text().contains("/srv"), "{}", reply.text());

@@ -113,7 +113,7 @@ fn broken_off(cause: StoreError, is_broken: &AtomicBool) -> StoreError {
 
 /// A body that the guest reads, until its request is over.
 fn outgoing(body: back::Body, call: Arc<Call>) -> http_body_util::combinators::UnsyncBoxBody<Bytes, handler::BodyError> {
-    let pieces = stream::unfold(Some((body, call)), |state| async {
+    let pieces = stream::unfold(Some((body, call)), |state| async move {
         let (mut body, call) = state?;
         let piece = tokio::select! {
             biased;

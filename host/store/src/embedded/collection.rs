@@ -38,7 +38,8 @@ pub(super) struct Collection {
     pub(super) writing: Mutex<Option<TextIndex>>,
     /// What is searched; none until it is loaded.
     state: RwLock<Option<State>>,
-    saving: Mutex<()>,
+    /// Held by the one who saves the graph: how many changes it had when somebody last looked.
+    saving: Mutex<usize>,
 }
 
 /// What is searched.
@@ -180,12 +181,16 @@ impl Collection {
         Ok(())
     }
 
-    /// Frees what only changes need, and saves the graph.
+    /// Frees what only changes need, and saves the graph when it did not change since the last time.
     pub(super) fn rest(&self, tenant: &Tenant) {
         if let Ok(mut writing) = self.writing.try_lock() {
             writing.iter_mut().for_each(TextIndex::rest);
         }
-        self.save(tenant);
+        let changes = self.peek().and_then(|state| state.dense.graph.as_ref().map(Graph::changes)).unwrap_or(0);
+        let before = std::mem::replace(&mut *lock(&self.saving), changes);
+        if changes > 0 && changes == before {
+            self.save(tenant);
+        }
     }
 
     /// Saves the graph if it changed.
