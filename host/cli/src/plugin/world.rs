@@ -234,7 +234,10 @@ mod tests {
     fn imports_that_wait_are_of_the_same_names_and_exports_stay_async() {
         let (_folder, world) = world("capabilities = [\"embed\"]", Some(TOOL)).expect("a world");
         let of = |interface: &str, function: &str| AsyncImport { interface: interface.into(), function: function.into() };
-        assert_eq!(world.async_imports(), BTreeSet::from(["embed", "embed-tokens"].map(|function| of("tessera:embed/embed@0.1.0", function))));
+        assert_eq!(
+            world.async_imports(),
+            BTreeSet::from(["embed", "embed-tokens"].map(|function| of("tessera:embed/embed@0.1.0", function)))
+        );
         let text = std::fs::read_to_string(world.write_waiting().expect("writes")).expect("reads");
         assert!(text.contains("embed: func(") && text.contains("add: async func("), "{text}");
         let mut resolve = Resolve::default();
