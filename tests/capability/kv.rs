@@ -176,11 +176,7 @@ fn what_failed_is_told_to_the_operator_and_not_to_the_guest() {
         (StoreError::Unsupported("count"), 501, "unsupported"),
         (StoreError::NotFound { what: "store".into() }, 404, "not-found"),
     ] {
-<<<<<<< HEAD
-        let store = Arc::new(FakeStore::failing(failure));
-=======
         let store = FakeStore::failing(failure);
->>>>>>> 712c57baad6bd630a3b055263d415b00b107e2ee
         let reply = start(&store, "").post("/c/store/kv/get", &json!({"store": "notes", "key": "a"}));
         assert_eq!((reply.status, code(&reply.json())), (status, told));
         assert!(!reply.text().contains("/srv"), "{}", reply.text());
