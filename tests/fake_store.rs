@@ -59,11 +59,6 @@ fn at(place: &Place) -> Place {
 }
 
 impl FakeStore {
-    /// One whose operations all fail.
-    pub fn failing(failure: StoreError) -> FakeStore {
-        FakeStore { failure: Some(failure), ..FakeStore::default() }
-    }
-
     /// One whose operations wait until [`release`](Self::release).
     pub fn gated() -> Arc<FakeStore> {
         Arc::new(FakeStore { gate: Some(Semaphore::new(0)), ..FakeStore::default() })
