@@ -13,7 +13,7 @@ const POLICY: &str = r#"schema = 1
 [vector]
 [kv]
 allow = [
-  { store = "notes", verbs = ["get", "list", "set", "delete"], bytes_max = 100 },
+  { store = "notes", verbs = ["get", "list", "set", "delete"], bytes_max = 1000 },
   { store = "history", verbs = ["get", "list", "set", "delete"], per = "caller" },
   { store = "read-*", verbs = ["get"] },
 ]
@@ -124,7 +124,7 @@ fn names_and_values_that_are_none_are_told_to_the_guest() {
         assert_eq!(code(&kv(&server, "set", &request)), "invalid-input");
     }
     assert_eq!(code(&kv(&server, "list", &json!({"store": "history", "entries_max": 0}))), "invalid-input");
-    assert_eq!(code(&kv(&server, "set", &json!({"store": "notes", "key": "a", "bytes": 101}))), "quota");
+    assert_eq!(code(&kv(&server, "set", &json!({"store": "notes", "key": "a", "bytes": 1001}))), "quota");
     assert_eq!(server.post("/c/store/kv/set", &json!({"store": "history", "key": "a", "bytes": 20 << 20})).status, 500);
     assert_eq!(kv(&server, "get", &json!({"store": "history", "key": "a"})), json!({"ok": null}), "the host lives on");
 }

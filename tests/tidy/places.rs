@@ -188,7 +188,7 @@ fn is_in(path: &str, place: &str) -> bool {
     path == place || has_any || (place.ends_with('/') && path.starts_with(place))
 }
 
-/// Whether a file is a module that its parent declares under `#[cfg(test)]`.
+/// Whether a file is a module that its parent declares under `#[cfg(test)]`, or is below one.
 fn is_test_module(tree: &Tree, path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let module = format!("mod {};", name.trim_end_matches(".rs"));
@@ -198,7 +198,7 @@ fn is_test_module(tree: &Tree, path: &str) -> bool {
             !file.find(&module).is_empty() && rust::find(&rust::outside_tests(&file.tokens), &module).is_empty()
         })
     };
-    parents.iter().any(declares)
+    parents.iter().any(declares) || !folder.is_empty() && is_test_module(tree, &parents[0])
 }
 
 #[test]
