@@ -24,9 +24,16 @@ pub(crate) fn policy(config: &str) -> String {
     format!("{before}[config]\n{config}\n{settings}\n{rest}")
 }
 
+/// The component's bundled policy, but for the models: those of the fake.
+fn with_fake_models(setup: Setup, name: &str) -> Setup {
+    let policy = std::fs::read_to_string(tests::root().join(format!("policies/{name}.toml"))).expect("a bundled policy");
+    setup.policy(name, &policy.replace("all-minilm-l6-v2", "fake"))
+}
+
 /// A set-up of ChatQnA, with settings for it.
 pub(crate) fn setup(inference: Arc<FakeInference>, config: &str) -> Setup {
-    COMPONENTS.iter().fold(Setup::new(inference), |setup, name| setup.bundled(name)).policy("chatqna", &policy(config))
+    let setup = COMPONENTS.iter().fold(Setup::new(inference), |setup, name| with_fake_models(setup.bundled(name), name));
+    setup.policy("chatqna", &policy(config))
 }
 
 fn start(inference: FakeInference, config: &str) -> TestServer {
@@ -146,7 +153,9 @@ fn a_client_that_leaves_ends_the_generation() {
     ingested(&server, "clocks.txt", "All clocks in the station are painted blue.");
     let mut wire = tests::Wire::open(server.address);
     let body = json!({"messages": "Which colour?"}).to_string();
-    wire.send(format!("POST /v1/chatqna HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    wire.send(
+        format!("POST /v1/chatqna HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes(),
+    );
     wire.read_until("\"sources\"");
     drop(wire);
     inference.wait_for(|counts| counts.dropped > 0);

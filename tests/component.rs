@@ -64,7 +64,8 @@ fn a_manifest_that_is_wrong_keeps_a_component_out_and_says_why() {
         ("unknown-key", "unknown field `route`"),
         (
             "unknown-capability",
-            "`teleport`; there are call, config, embed, env, fs, generate, http, log, nn, rerank, secret, tokenize",
+            "`teleport`; there are blob, call, classify, config, embed, env, fs, generate, http, kv, log, nn, rerank, secret, \
+             tokenize, vector",
         ),
         ("other-name", "give both the same name"),
         ("bad-route", "not in upper case"),

@@ -47,6 +47,8 @@ pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>
         "rag-fresh" => setup.bundled_with(name, |manifest| manifest.split("[instance]").next().unwrap_or_default().into()),
         _ => setup.bundled(name),
     });
+    let retriever = std::fs::read_to_string(tests::root().join("policies/retriever.toml"))?;
+    let setup = setup.policy("retriever", &retriever.replace("all-minilm-l6-v2", "fake"));
     let setup = setup.policy("chatqna", &format!("{before}{guards}{limits}{quota}"));
     if kind == "rag-store" {
         let (stores, folder) = real()?;

@@ -12,7 +12,7 @@ use crate::component::{Component, LoadError};
 use crate::lifecycle::Stamps;
 
 /// The host's own paths: no component gets one, whatever its policy says.
-const HOST_PATHS: [&str; 10] = [
+const HOST_PATHS: [&str; 11] = [
     "/health",
     "/ready",
     "/metrics",
@@ -23,6 +23,7 @@ const HOST_PATHS: [&str; 10] = [
     "/openapi.json",
     "/v1/health_check",
     "/v1/list_service",
+    "/v1/statistics",
 ];
 
 /// Whether only operators may read a path: the host's own, all of them.
