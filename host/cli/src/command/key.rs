@@ -230,7 +230,8 @@ mod tests {
     fn a_key_is_printed_once_and_listed_without_its_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path();
-        let args = ["create", "--tenant", "acme", "--name", "a laptop", "--components", "chat,embeddings", "--expires", "90d"];
+        let of = ["create", "--tenant", "acme", "--name", "a laptop", "--components", "chat,embeddings"];
+        let args = [&of[..], &["--labels", "hr,/x", "--expires", "90d"]].concat();
         let key = run_line(data, 1_767_323_045, &args).expect("a key");
         assert!(key.starts_with("tessera_") && key.ends_with('\n') && key.lines().count() == 1, "{key}");
         run_line(data, 0, &["create", "--tenant", "ops", "--admin", "--expires", "1s"]).expect("another key");
@@ -239,13 +240,14 @@ mod tests {
         assert!(listed.contains(id) && !listed.contains(secret), "{listed}");
         let lines: Vec<Vec<&str>> =
             listed.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
-        assert_eq!(&lines[1][1..6], ["a laptop", "acme", "chat,embeddings", "*", "no"]);
-        assert_eq!(&lines[1][6..], ["2026-01-02T03:04:05Z", "2026-04-02T03:04:05Z", "good"]);
+        assert_eq!(&lines[1][1..7], ["a laptop", "acme", "chat,embeddings", "*", "/x,hr", "no"]);
+        assert_eq!(&lines[1][7..], ["2026-01-02T03:04:05Z", "2026-04-02T03:04:05Z", "good"]);
         assert_eq!(lines[2].last(), Some(&"expired"));
         run_line(data, 1_767_323_047, &["revoke", id]).expect("revoked");
         let listed = run_line(data, 1_767_323_048, &["list", "--json"]).expect("a list");
         let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
         assert_eq!((&listed[0]["id"], &listed[0]["revoked"]), (&id.into(), &"2026-01-02T03:04:07Z".into()));
+        assert_eq!(listed[0]["labels"], serde_json::json!(["/x", "hr"]));
         assert_eq!((&listed[1]["admin"], &listed[1]["tenant"]), (&true.into(), &"ops".into()));
         assert!(!listed.to_string().contains(secret));
     }
@@ -267,6 +269,7 @@ mod tests {
             &["create", "--tenant", "a", "--expires", "0d"],
             &["create", "--tenant", "a", "--expires", "99999999999999999999d"],
             &["create", "--tenant", "a", "--name", "a\nb"],
+            &["create", "--tenant", "a", "--labels", "a b"],
             &["revoke", "nobody"],
             &["revoke", "aaaaaaaa"],
         ] {
