@@ -113,13 +113,14 @@ fn an_answer_that_cites_nothing_gets_the_citation_of_the_nearest_passage() {
 }
 
 #[test]
-fn no_model_is_asked_where_nothing_that_was_found_is_good_enough() {
+fn no_model_is_asked_where_nothing_is_found() {
     let inference = Arc::new(FakeInference::default());
-    let server = setup(inference.clone(), "score_min = \"1\"\ndecline = \"No idea.\"\n").start();
+    let server = setup(inference.clone(), &format!("decline = \"No idea.\"\n{ANY_SCORE}")).start();
     ingested(&server, "clocks.txt", "All clocks in the station are painted blue.");
-    let answer = server.post("/v1/chatqna", &json!({"messages": "Who won the cup?", "stream": false})).json();
+    let elsewhere = json!({"messages": "Who won the cup?", "index_name": "elsewhere", "stream": false});
+    let answer = server.post("/v1/chatqna", &elsewhere).json();
     assert_eq!((&answer["declined"], &answer["choices"][0]["message"]["content"]), (&json!(true), &json!("No idea.")));
-    let pieces = json_events(&server.post("/v1/chatqna", &json!({"messages": "Who won the cup?"})));
+    let pieces = json_events(&server.post("/v1/chatqna", &json!({"messages": "Who won the cup?", "index_name": "elsewhere"})));
     assert_eq!(pieces.last().expect("a last one")["declined"], true);
     assert_eq!(inference.counts().pieces, 0);
 }

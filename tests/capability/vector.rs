@@ -203,7 +203,7 @@ fn a_draft_is_committed_once_and_written_to_by_one_call_at_a_time() {
     both.release(1);
     std::thread::scope(|scope| {
         let reply = scope.spawn(|| vector(&server, "upsert", &upsert("one", json!({"how": "both"}))));
-        both.wait_for(|counts| counts.begun == 1 && counts.waiting == 1);
+        both.wait_for(|counts| counts.operations == 2 && counts.waiting == 1); // begun, and written to
         both.release(1);
         assert_eq!(code(&reply.join().expect("answers")), "conflict");
     });
