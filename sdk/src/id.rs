@@ -1,6 +1,6 @@
 //! Ids that grow with time.
 //!
-//! 24 characters of Crockford's base 32 in lower case: 10 of the time in milliseconds, so that later ids are greater, and 14 of
+//! 24 characters of Crockford's base 32 in lower case: 11 of the time in microseconds, so that later ids are greater, and 13 of
 //! random bits, so that nobody guesses one.
 
 use std::hash::{BuildHasher, RandomState};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How many characters an id has.
 pub const LENGTH: usize = 24;
 
-const TIME_LENGTH: usize = 10;
+const TIME_LENGTH: usize = 11;
 
 /// Digits in the order of their bytes; without `i`, `l`, `o` and `u`.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -23,7 +23,7 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// ```
 pub fn new() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    from_parts(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), random())
+    from_parts(u64::try_from(since.as_micros()).unwrap_or(u64::MAX), random())
 }
 
 /// Whether a text could be an id.
@@ -31,9 +31,9 @@ pub fn is_id(text: &str) -> bool {
     text.len() == LENGTH && text.bytes().all(|byte| DIGITS.contains(&byte))
 }
 
-fn from_parts(time_ms: u64, random: u128) -> String {
+fn from_parts(time_us: u64, random: u128) -> String {
     let mut id = String::with_capacity(LENGTH);
-    push(&mut id, u128::from(time_ms), TIME_LENGTH);
+    push(&mut id, u128::from(time_us), TIME_LENGTH);
     push(&mut id, random, LENGTH - TIME_LENGTH);
     id
 }
@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn ids_are_in_the_order_of_their_times() {
-        let times = [0, 1, 31, 32, 1_700_000_000_000, (1 << 50) - 1];
+        let times = [0, 1, 31, 32, 1_700_000_000_000_000, (1 << 55) - 1];
         let ids: Vec<String> = times.iter().map(|&time| from_parts(time, u128::MAX - u128::from(time))).collect();
         assert!(ids.is_sorted(), "{ids:?}");
-        assert_eq!(ids[0], "0000000000zzzzzzzzzzzzzz");
+        assert_eq!(ids[0], "00000000000zzzzzzzzzzzzz");
     }
 
     #[test]
