@@ -80,7 +80,7 @@ enum How {
     Drop,
     /// It is committed, and written to again.
     Again,
-    /// Two calls at once.
+    /// Two calls at once: what the second is answered while the first waits, which is given up then.
     Both,
     /// It is left for another request.
     Leave,
@@ -106,8 +106,11 @@ impl Upsert {
                 return Ok(json!("left"));
             }
             How::Both => {
-                let (one, two) = future::join(draft.append(chunks.clone()), draft.append(chunks)).await;
-                return one.and(two).map(|()| json!("both"));
+                let mut one = Box::pin(draft.append(chunks.clone()));
+                let is_waiting = future::poll_immediate(&mut one).await.is_none();
+                let two = draft.append(chunks).await;
+                drop(one);
+                return two.map(|()| json!({ "is_waiting": is_waiting }));
             }
             _ => draft.append(chunks.clone()).await?,
         }
