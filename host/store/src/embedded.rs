@@ -91,7 +91,7 @@ impl Embedded {
     fn open_with(config: EmbeddedConfig, open: OpenDatabase) -> Result<Embedded> {
         let threads = config.threads_max.max(1);
         let wanted = Arc::default();
-        let settings = Settings { exact_chunks_max: config.exact_chunks_max, cache_bytes: config.cache_bytes, threads, open };
+        let settings = Settings { exact_chunks_max: config.exact_chunks_max, cache_bytes: config.cache_bytes, open };
         let tenants = Tenants::open(config.folder, settings, Arc::clone(&wanted))?;
         let store = Arc::new(Store { tenants, workers: Workers::new(threads) });
         let keeper = Keeper::start(Arc::clone(&store), wanted)?;

@@ -170,7 +170,7 @@ impl Collection {
             match next {
                 Next::Nothing => break,
                 Next::Build => self.build(tenant, is_over)?,
-                Next::Move => self.move_some(tenant)?,
+                Next::Move => self.move_some()?,
                 Next::Rebuild => self.dissolve(tenant)?,
             }
         }
@@ -222,7 +222,7 @@ impl Collection {
                 return Ok(());
             }
             let vectors = self.vectors(id, some);
-            graph.add(&vectors, tenant.settings.threads)?;
+            graph.add(&vectors)?;
             if part % 16 == 0 {
                 let (done, all) = (part * BUILT, rows.len());
                 tracing::info!(tenant = %tenant.name, collection = %self.key.0, done, all, "building a graph of vectors");
@@ -238,7 +238,7 @@ impl Collection {
         Ok(())
     }
 
-    fn move_some(&self, tenant: &Tenant) -> Result<()> {
+    fn move_some(&self) -> Result<()> {
         let some = self.peek().and_then(|state| {
             let rows = state.dense.flat.rows();
             Some((state.record.as_ref()?.id, rows.iter().rev().take(MOVED).copied().collect::<Vec<_>>()))
@@ -248,7 +248,7 @@ impl Collection {
         let mut state = self.write();
         let Some(Dense { flat, graph: Some(graph) }) = state.as_mut().map(|state| &mut state.dense) else { return Ok(()) };
         let vectors: Vec<_> = vectors.into_iter().filter(|(row, _)| flat.vector(*row).is_some()).collect();
-        graph.add(&vectors, tenant.settings.threads)?;
+        graph.add(&vectors)?;
         for (row, _) in &vectors {
             flat.remove(*row);
         }

@@ -82,24 +82,14 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Takes vectors of length 1 up, with so many threads.
-    pub(super) fn add(&mut self, vectors: &[(u64, Vec<f32>)], threads: usize) -> Result<()> {
+    /// Takes vectors of length 1 up, one after the other: of vectors that usearch takes up at the same time some can't be
+    /// reached afterwards (of 1500, one or two with 2 threads and about twenty with 8).
+    pub(super) fn add(&mut self, vectors: &[(u64, Vec<f32>)]) -> Result<()> {
         let wanted = self.index.size() + self.removed + vectors.len();
         if wanted > self.index.capacity() {
             self.reserve(wanted.max(self.index.capacity() * 3 / 2))?;
         }
-        let index = &self.index;
-        let add = |part: &[(u64, Vec<f32>)]| part.iter().try_for_each(|(row, vector)| index.add(*row, vector).map_err(failed));
-        let threads = threads.clamp(1, THREADS_MAX);
-        if threads == 1 || vectors.len() < 2 * threads {
-            add(vectors)?;
-        } else {
-            std::thread::scope(|scope| {
-                let parts = vectors.chunks(vectors.len().div_ceil(threads));
-                let workers: Vec<_> = parts.map(|part| scope.spawn(move || add(part))).collect();
-                workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| failed("a thread panicked"))?)
-            })?;
-        }
+        vectors.iter().try_for_each(|(row, vector)| self.index.add(*row, vector).map_err(failed))?;
         self.rows.extend(vectors.iter().map(|(row, _)| *row));
         self.changes.fetch_add(vectors.len(), Ordering::Relaxed);
         Ok(())

@@ -21,7 +21,6 @@ use crate::{Name, Place, Result, StoreError};
 pub(super) struct Settings {
     pub(super) exact_chunks_max: usize,
     pub(super) cache_bytes: usize,
-    pub(super) threads: usize,
     pub(super) open: OpenDatabase,
 }
 

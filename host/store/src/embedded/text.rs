@@ -128,8 +128,13 @@ impl TextIndex {
 
     /// Ends the threads that write when nothing was changed for a while.
     pub(super) fn rest(&mut self) {
-        if self.changed.elapsed() >= WRITER_IDLE
-            && let Some(writer) = self.writer.take()
+        if self.changed.elapsed() >= WRITER_IDLE {
+            self.end_writing();
+        }
+    }
+
+    fn end_writing(&mut self) {
+        if let Some(writer) = self.writer.take()
             && let Err(error) = writer.wait_merging_threads()
         {
             tracing::warn!(%error, "parts of a text index could not be merged");
@@ -145,6 +150,13 @@ impl TextIndex {
             }
         };
         Ok(self.writer.insert(writer))
+    }
+}
+
+/// Nothing writes into the folder afterwards, so that it can be deleted or opened again.
+impl Drop for TextIndex {
+    fn drop(&mut self) {
+        self.end_writing();
     }
 }
 

@@ -48,6 +48,19 @@ fn a_graph_finds_nearly_all_that_comparing_finds() {
 }
 
 #[test]
+fn no_vector_of_a_graph_is_out_of_reach() {
+    let store = Fixture::with(|config| config.exact_chunks_max = 500);
+    let (place, vectors) = filled(&store, 1500, 16);
+    assert_eq!(index(&store, &place), "hnsw");
+    let is_found = |number: usize| {
+        let text = format!("word{number} of many");
+        store.find(&place, near(&vectors[number], 10)).iter().any(|hit| hit.piece.text == text)
+    };
+    let lost: Vec<usize> = (0..vectors.len()).filter(|&number| !is_found(number)).collect();
+    assert!(lost.is_empty(), "{lost:?} are not found");
+}
+
+#[test]
 fn comparing_finds_all() {
     let store = Fixture::new();
     let (place, vectors) = filled(&store, 1000, 32);
