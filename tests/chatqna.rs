@@ -13,7 +13,7 @@ use tests::{FakeInference, Reply, Setup, TestServer};
 const COMPONENTS: [&str; 4] = ["chatqna", "retriever", "prompt-template", "dataprep"];
 
 /// The fake's vectors mean nothing, so that no score does.
-const ANY_SCORE: &str = "score_min = \"-1\"\nscore_gap_min = \"-1\"\n";
+const ANY_SCORE: &str = "score_min = \"-1\"\nscore_gap_min = \"-1\"\nscore_drop_max = \"2\"\n";
 
 /// A bundled policy with another `[config]`, and without guards.
 pub(crate) fn policy(config: &str) -> String {

@@ -20,7 +20,7 @@ const PASSAGES: usize = 1000;
 const COMPONENTS: [&str; 3] = ["chatqna", "retriever", "prompt-template"];
 
 /// Any score will do: the vectors mean nothing.
-const SETTINGS: &str = "[config]\nscore_min = \"-1\"\nscore_gap_min = \"-1\"\n";
+const SETTINGS: &str = "[config]\nscore_min = \"-1\"\nscore_gap_min = \"-1\"\nscore_drop_max = \"2\"\n";
 
 /// A set-up of ChatQnA of this kind, and what it keeps while it runs; none if there is no such kind.
 ///

@@ -73,7 +73,7 @@ impl Source {
 
 /// What was found for a question.
 pub(crate) struct Found {
-    /// The best, numbered: as many as are wanted and fit the prompt. The first fits always.
+    /// The best, numbered: as many as are wanted, nearly as good as the best, and fit the prompt. One always does.
     pub(crate) sources: Vec<Source>,
     /// The scores of all that was found.
     pub(crate) scores: Vec<f32>,
@@ -85,7 +85,9 @@ pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>
     // At once: neither needs the other.
     let (found, around) = join(retrieval::retrieve(search), count_around(asked, model)).await;
     let (mut found, around) = (found?, around?);
-    let scores = found.iter().map(|passage| passage.score).collect();
+    let scores: Vec<f32> = found.iter().map(|passage| passage.score).collect();
+    let score_min = least(&scores, settings.score_drop_max);
+    found.retain(|passage| passage.score >= score_min);
     found.truncate(asked.passages_max.min(asked.search.k) as usize);
     let mut sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
     let counts = join_all(sources.iter().map(|source| count(source, model))).await;
@@ -104,6 +106,11 @@ async fn count_around(asked: &Asked, model: Option<&str>) -> Result<u32, inferen
 async fn count(source: &Source, model: Option<&str>) -> Result<u32, inference::Error> {
     let text = format!("{}: {}", source.topic(), source.body());
     Ok(tokenize::count(text, model).await?.saturating_add(AROUND_TOKENS))
+}
+
+/// The score of a passage that is just good enough beside the best. Small models answer from worse ones as readily.
+fn least(scores: &[f32], drop_max: f32) -> f32 {
+    scores.iter().copied().fold(f32::MIN, f32::max) - drop_max
 }
 
 /// How many of the first texts fit, one at least.
@@ -178,6 +185,11 @@ pub(crate) mod tests {
         assert_eq!(fitting(&[100, 200, 300], 1000), 3);
         assert_eq!(fitting(&[100, 200, 300], 0), 1);
         assert_eq!(fitting(&[u32::MAX, 1], u32::MAX - 1), 1);
+    }
+
+    #[test]
+    fn passages_are_held_against_the_best_wherever_it_stands() {
+        assert_eq!(least(&[0.5, 0.75, 0.25], 0.25), 0.5);
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub(crate) struct Settings {
     pub(crate) score_min: f32,
     /// `score_gap_min`: by how much the best passage has to be better than the one in the middle, where there are ten.
     pub(crate) score_gap_min: f32,
-    /// `decline`: what is said then.
+    /// `score_drop_max`: by how much a passage may be worse than the best one for the model to read it.
+    pub(crate) score_drop_max: f32,
+    /// `decline`: what is said where the documents have no answer.
     pub(crate) decline: String,
     /// `compat`: with `opea` answers have the bytes that OPEA's have.
     pub(crate) is_opea: bool,
@@ -32,6 +34,7 @@ impl Default for Settings {
             answer_tokens_max: 256,
             score_min: 0.47,
             score_gap_min: 0.175,
+            score_drop_max: 0.08,
             decline: "I don't know: the documents don't answer that.".to_owned(),
             is_opea: false,
         }
@@ -56,6 +59,7 @@ impl Settings {
             let bad = |what: &str| format!("[config] {key} = {value:?}: it has to be {what}");
             let count = || value.parse().ok().filter(|count: &u32| (1..=100_000).contains(count));
             let score = || value.parse().ok().filter(|score: &f32| (-1.0..=1.0).contains(score));
+            let drop = || value.parse().ok().filter(|drop: &f32| (0.0..=2.0).contains(drop));
             match key.as_str() {
                 "collection" => settings.collection = Some(value).filter(|name| !name.is_empty()),
                 "passages_max" => settings.passages_max = count().ok_or_else(|| bad("a number from 1"))?,
@@ -63,6 +67,7 @@ impl Settings {
                 "answer_tokens_max" => settings.answer_tokens_max = count().ok_or_else(|| bad("a number from 1"))?,
                 "score_min" => settings.score_min = score().ok_or_else(|| bad("a number from -1 to 1"))?,
                 "score_gap_min" => settings.score_gap_min = score().ok_or_else(|| bad("a number from -1 to 1"))?,
+                "score_drop_max" => settings.score_drop_max = drop().ok_or_else(|| bad("a number from 0 to 2"))?,
                 "decline" => settings.decline = value,
                 "compat" => match value.as_str() {
                     "" => settings.is_opea = false,
@@ -72,7 +77,7 @@ impl Settings {
                 _ => {
                     return Err(format!(
                         "[config] {key}: there is no such setting; there are collection, passages_max, prompt_tokens_max, \
-                         answer_tokens_max, score_min, score_gap_min, decline and compat"
+                         answer_tokens_max, score_min, score_gap_min, score_drop_max, decline and compat"
                     ));
                 }
             }
@@ -98,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_malformed_setting_is_named() {
-        for (key, value) in [("passages_max", "0"), ("score_min", "2"), ("compat", "tgi"), ("passage_max", "1")] {
+        for (key, value) in
+            [("passages_max", "0"), ("score_min", "2"), ("score_drop_max", "-1"), ("compat", "tgi"), ("passage_max", "1")]
+        {
             let why = of(&[(key, value)]).expect_err("malformed");
             assert!(why.contains(key), "{why}");
         }
