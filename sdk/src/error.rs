@@ -32,9 +32,37 @@ impl Error {
         Self::new(400, "invalid_value", message)
     }
 
+    /// 400, code `invalid_value`: what this field says cannot be. The sentence begins with the field's name.
+    ///
+    /// ```
+    /// let error = tessera_sdk::Error::invalid("top_n", "must be 1 or more");
+    /// assert_eq!((error.message(), error.param()), ("`top_n` must be 1 or more", Some("top_n")));
+    /// ```
+    pub fn invalid(param: &str, what: &str) -> Self {
+        Self::bad_request(format!("`{param}` {what}")).with_param(param)
+    }
+
     /// 400, code `missing_required_parameter`: the request lacks this field.
     pub fn missing(param: &str) -> Self {
         Self::new(400, "missing_required_parameter", format!("missing required parameter `{param}`")).with_param(param)
+    }
+
+    /// 400, code `missing_required_parameter`: the request has none of the fields of which one is needed. The first is named
+    /// as the one at fault.
+    ///
+    /// ```
+    /// let error = tessera_sdk::Error::missing_one_of(&["text", "input", "messages"]);
+    /// assert_eq!(error.message(), "missing required parameter `text`, `input` or `messages`");
+    /// assert_eq!(error.param(), Some("text"));
+    /// ```
+    ///
+    /// # Panics
+    /// If there are no names.
+    pub fn missing_one_of(params: &[&str]) -> Self {
+        let (last, others) = params.split_last().expect("a field to name");
+        let Some(first) = others.first() else { return Self::missing(last) };
+        let message = format!("missing required parameter `{}` or `{last}`", others.join("`, `"));
+        Self::new(400, "missing_required_parameter", message).with_param(*first)
     }
 
     /// 404, code `not_found`.

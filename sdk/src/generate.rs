@@ -18,9 +18,12 @@
 //! # }
 //! ```
 
+mod params;
+
 use std::collections::VecDeque;
 use std::fmt;
 
+use serde::Serialize;
 use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 
 use crate::bindings::tessera::generate::{generate as host, types};
@@ -28,6 +31,7 @@ use crate::inference::{self, ErrorCode};
 
 pub use crate::inference::Message;
 pub use host::models;
+pub use params::{Defaults, Params, Stream};
 pub use types::{Event, FinishReason, Logprob, Options, Outcome, Prompt, Sampling, Token};
 
 /// Events that one read takes.
@@ -97,8 +101,7 @@ impl Generation {
     }
 
     async fn end(&mut self) {
-        let broken_off = inference::Error::new(ErrorCode::Internal, "the generation broke off");
-        let state = std::mem::replace(&mut self.state, State::Ended(Err(broken_off)));
+        let state = std::mem::replace(&mut self.state, State::Ended(Err(broken_off())));
         self.state = State::Ended(match state {
             State::Running(_, outcome) => outcome.await,
             State::Ended(ended) => ended,
@@ -113,6 +116,17 @@ impl Generation {
         }
     }
 
+    /// The same for one that is no longer needed.
+    ///
+    /// # Errors
+    /// The generation failed, or has not come to its end.
+    pub fn into_outcome(self) -> Result<Outcome, inference::Error> {
+        match self.state {
+            State::Ended(ended) if self.waiting.is_empty() => ended,
+            _ => Err(broken_off()),
+        }
+    }
+
     /// Reads to the end.
     ///
     /// # Errors
@@ -123,9 +137,13 @@ impl Generation {
             text.push_str(&event.text);
             tokens.extend(event.tokens);
         }
-        let outcome = self.outcome().expect("none comes after a good end only");
-        Ok(Completion { model: self.model, text, tokens, outcome })
+        let model = std::mem::take(&mut self.model);
+        Ok(Completion { model, text, tokens, outcome: self.into_outcome()? })
     }
+}
+
+fn broken_off() -> inference::Error {
+    inference::Error::new(ErrorCode::Internal, "the generation broke off")
 }
 
 impl fmt::Debug for Generation {
@@ -145,6 +163,35 @@ pub struct Completion {
     pub tokens: Vec<Token>,
     /// Why it ended and what it cost.
     pub outcome: Outcome,
+}
+
+/// What a generation cost, as the answers of OpenAI's services tell it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Tokens that the model read.
+    pub prompt_tokens: u32,
+    /// Tokens that it wrote.
+    pub completion_tokens: u32,
+    /// Both together.
+    pub total_tokens: u32,
+}
+
+impl From<&Outcome> for Usage {
+    fn from(outcome: &Outcome) -> Self {
+        let Outcome { prompt_tokens, generated_tokens, .. } = *outcome;
+        let total_tokens = prompt_tokens.saturating_add(generated_tokens);
+        Self { prompt_tokens, completion_tokens: generated_tokens, total_tokens }
+    }
+}
+
+impl FinishReason {
+    /// OpenAI's word for it: `stop` or `length`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
 }
 
 impl Default for Options {
@@ -237,6 +284,15 @@ mod tests {
         assert_eq!(block_on(generation.next()).expect("an event").expect("one").text, "a");
         assert!(block_on(generation.next()).expect("a good end").is_none());
         assert_eq!(generation.outcome().map(|outcome| outcome.prompt_tokens), Some(3));
+        assert_eq!(generation.into_outcome().map(|outcome| outcome.prompt_tokens).ok(), Some(3));
+        assert!(ended(&["a"], Ok(OUTCOME)).into_outcome().is_err());
+    }
+
+    #[test]
+    fn usage_adds_up() {
+        let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: u32::MAX, generated_tokens: 2 };
+        let usage = Usage::from(&outcome);
+        assert_eq!((usage.completion_tokens, usage.total_tokens, outcome.reason.as_str()), (2, u32::MAX, "length"));
     }
 
     #[test]

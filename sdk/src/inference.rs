@@ -1,5 +1,7 @@
 //! What the capabilities that run models share: their error, what an input cost, and messages of a conversation.
 
+use crate::log;
+
 pub use crate::bindings::tessera::inference::types::{Error, ErrorCode, Message, Usage};
 
 /// Seconds that a client is asked to wait where the host does not say for how long.
@@ -9,6 +11,15 @@ impl Error {
     /// An error that the component found by itself.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after_ms: None }
+    }
+
+    /// Writes into the host's log that `what` failed, if it is the device that did: mistakes of a client are the client's to read.
+    ///
+    /// Needs `[log]` in the component's policy, as all of [`log`].
+    pub fn log_if_internal(&self, what: &str) {
+        if self.code == ErrorCode::Internal {
+            log::warn(&format!("{what} failed: {}", self.message));
+        }
     }
 
     /// When the client may try again, in seconds and rounded up; none where that does not help.

@@ -27,9 +27,9 @@
 //! - [`Error`] is an HTTP status with OpenAI's error body. The errors of the capabilities turn into it with `?`.
 //! - [`embed`], [`rerank`], [`classify`], [`generate`], [`tokenize`], [`vector`], [`kv`], [`blob`], [`http`], [`secret`],
 //!   [`config`] and [`log`] are the host's capabilities, each named as in its WIT package and as its section in the policy. A component imports only those it calls.
-//! - [`guard`] is for components that look at what goes into others and comes out of them.
+//! - [`mod@guard`] is for components that look at what goes into others and comes out of them.
 //! - [`sse`] sends events while they happen, as a generated text; [`kv::Rows`] keeps JSON with ids that [`id`] makes; [`messages`]
-//!   finds the question in a chat.
+//!   finds the question in a chat, and [`opea`] has what OPEA's services share.
 //! - [`background`] goes on after the answer is sent.
 //!
 //! Handlers are plain functions and run natively in tests: build a [`Request`], give it to [`Router::handle`]. Only
@@ -51,6 +51,7 @@ pub mod json;
 pub mod kv;
 pub mod log;
 pub mod messages;
+pub mod opea;
 pub mod rerank;
 pub mod router;
 pub mod secret;

@@ -13,28 +13,19 @@ pub fn text_of(content: &Value) -> String {
 
 /// What the user said first; none if the user said nothing.
 pub fn first_of_user(messages: &Value) -> Option<String> {
-    match messages {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(messages) => {
-            messages.iter().find(|message| is_of_user(message)).map(|message| text_of(&message["content"]))
-        }
-        _ => None,
-    }
+    of_user(messages).next()
 }
 
 /// What the user said last: the question that is to be answered. None if the user said nothing.
 pub fn last_of_user(messages: &Value) -> Option<String> {
-    match messages {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(messages) => {
-            messages.iter().rfind(|message| is_of_user(message)).map(|message| text_of(&message["content"]))
-        }
-        _ => None,
-    }
+    of_user(messages).next_back()
 }
 
-fn is_of_user(message: &Value) -> bool {
-    message["role"] == "user"
+fn of_user(messages: &Value) -> impl DoubleEndedIterator<Item = String> {
+    let alone = messages.as_str().map(str::to_owned);
+    let listed = messages.as_array().map(Vec::as_slice).unwrap_or_default();
+    let said = listed.iter().filter(|message| message["role"] == "user").map(|message| text_of(&message["content"]));
+    alone.into_iter().chain(said)
 }
 
 #[cfg(test)]

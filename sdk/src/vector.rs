@@ -105,29 +105,6 @@ impl Field {
     }
 }
 
-impl Piece {
-    /// What a field holds.
-    pub fn field(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
-    }
-
-    /// A field's text, if it holds one.
-    pub fn text_of(&self, name: &str) -> Option<&str> {
-        match self.field(name)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// A field's number, if it holds one.
-    pub fn number_of(&self, name: &str) -> Option<f64> {
-        match self.field(name)? {
-            Value::Number(number) => Some(*number),
-            _ => None,
-        }
-    }
-}
-
 impl Query {
     /// A query that looks for nothing yet: give it a vector, a text, or both.
     pub fn new(k: u32) -> Self {

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tessera_sdk::generate::{Completion, Event, FinishReason, Logprob, Outcome};
+use tessera_sdk::generate::{Completion, Event, Logprob, Outcome, Usage};
 
 /// Which software answers: the same seed gives the same text as long as it is the same.
 const FINGERPRINT: &str = concat!("tessera-", env!("CARGO_PKG_VERSION"));
@@ -74,32 +74,6 @@ pub(crate) struct Answer<C> {
     usage: Option<Usage>,
 }
 
-/// What it cost.
-#[derive(Debug, Serialize)]
-pub(crate) struct Usage {
-    prompt_tokens: u32,
-    completion_tokens: u32,
-    total_tokens: u32,
-}
-
-impl From<&Outcome> for Usage {
-    fn from(outcome: &Outcome) -> Self {
-        Self {
-            prompt_tokens: outcome.prompt_tokens,
-            completion_tokens: outcome.generated_tokens,
-            total_tokens: outcome.prompt_tokens.saturating_add(outcome.generated_tokens),
-        }
-    }
-}
-
-/// `stop` or `length`.
-pub(crate) fn finish_reason(outcome: &Outcome) -> &'static str {
-    match outcome.reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
-    }
-}
-
 /// A token as text; bytes that are no whole character show as U+FFFD.
 pub(crate) fn text_of(token: &Logprob) -> String {
     String::from_utf8_lossy(&token.bytes).into_owned()
@@ -113,12 +87,5 @@ mod tests {
     fn ids_differ_and_have_their_prefix() {
         let (a, b) = (Head::new("cmpl", "m"), Head::new("cmpl", "m"));
         assert!(a.id.starts_with("cmpl-") && a.id.len() == 37 && a.id != b.id, "{} {}", a.id, b.id);
-    }
-
-    #[test]
-    fn usage_adds_up() {
-        let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: u32::MAX, generated_tokens: 2 };
-        let usage = Usage::from(&outcome);
-        assert_eq!((usage.completion_tokens, usage.total_tokens, finish_reason(&outcome)), (2, u32::MAX, "length"));
     }
 }

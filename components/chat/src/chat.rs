@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use tessera_sdk::Error;
 use tessera_sdk::generate::{Completion, Event, Logprob, Message, Outcome, Prompt, Token};
 
-use crate::answer::{Answer, Format, Head, finish_reason, text_of};
-use crate::params::invalid;
+use crate::answer::{Answer, Format, Head, text_of};
 use crate::refused::unsupported;
 
 const WHOLE: &str = "chat.completion";
@@ -59,9 +58,9 @@ impl ChatRequest {
     pub(crate) fn logprobs(&self) -> Result<Option<u32>, Error> {
         match (self.logprobs.unwrap_or(false), self.top_logprobs) {
             (_, Some(top)) if top > TOP_LOGPROBS_MAX => {
-                Err(invalid("top_logprobs", &format!("must be from 0 to {TOP_LOGPROBS_MAX}")))
+                Err(Error::invalid("top_logprobs", &format!("must be from 0 to {TOP_LOGPROBS_MAX}")))
             }
-            (false, Some(_)) => Err(invalid("top_logprobs", "is only for `logprobs: true`")),
+            (false, Some(_)) => Err(Error::invalid("top_logprobs", "is only for `logprobs: true`")),
             (false, None) => Ok(None),
             (true, top) => Ok(Some(top.unwrap_or(0))),
         }
@@ -70,12 +69,12 @@ impl ChatRequest {
     /// The conversation, as the host takes it.
     pub(crate) fn into_prompt(self) -> Result<Prompt, Error> {
         if self.messages.is_empty() {
-            return Err(invalid("messages", "must have at least one message"));
+            return Err(Error::invalid("messages", "must have at least one message"));
         }
         let messages = self.messages.into_iter().enumerate().map(|(index, message)| message.into_message(index));
         let messages = messages.collect::<Result<Vec<Message>, Error>>()?;
         if messages.last().is_some_and(|last| last.role == "assistant") {
-            return Err(invalid(
+            return Err(Error::invalid(
                 "messages",
                 "ends with a message of the assistant, which is not gone on with: end with the user's",
             ));
@@ -104,7 +103,7 @@ impl RequestMessage {
             Some(Content::Text(text)) => text,
             Some(Content::Parts(parts)) => joined(parts, &at("content"))?,
             None if role == "assistant" => String::new(),
-            None => return Err(invalid(&at("content"), "is missing")),
+            None => return Err(Error::invalid(&at("content"), "is missing")),
         };
         Ok(Message::new(role, content))
     }
@@ -114,7 +113,7 @@ impl RequestMessage {
 fn joined(parts: Vec<Part>, at: &str) -> Result<String, Error> {
     let text = |(index, part): (usize, Part)| match (part.r#type.as_str(), part.text) {
         ("text", Some(text)) => Ok(text),
-        ("text", None) => Err(invalid(&format!("{at}[{index}].text"), "is missing")),
+        ("text", None) => Err(Error::invalid(&format!("{at}[{index}].text"), "is missing")),
         (kind, _) => {
             let kind: String = kind.chars().take(40).collect();
             let message = format!("parts of the type `{kind}` are not supported: this service reads text only");
@@ -198,7 +197,7 @@ impl Format for Chat {
     fn whole(&mut self, head: &Head, completion: &Completion) -> Answer<Choice> {
         let message = ReplyMessage { role: "assistant", content: completion.text.clone(), refusal: None };
         let logprobs = self.logprobs.then(|| Logprobs::of(&completion.tokens));
-        let choice = Choice { index: 0, message, logprobs, finish_reason: finish_reason(&completion.outcome) };
+        let choice = Choice { index: 0, message, logprobs, finish_reason: completion.outcome.reason.as_str() };
         head.answer(WHOLE, Some(choice), Some((&completion.outcome).into()))
     }
 
@@ -213,7 +212,7 @@ impl Format for Chat {
     }
 
     fn last(&self, head: &Head, outcome: &Outcome) -> Answer<DeltaChoice> {
-        piece(head, Delta::default(), None, Some(finish_reason(outcome)))
+        piece(head, Delta::default(), None, Some(outcome.reason.as_str()))
     }
 
     fn usage(&self, head: &Head, outcome: &Outcome) -> Answer<DeltaChoice> {

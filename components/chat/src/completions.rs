@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use tessera_sdk::Error;
 use tessera_sdk::generate::{Completion, Event, Outcome, Prompt, Token};
 
-use crate::answer::{Answer, Format, Head, finish_reason, text_of};
-use crate::params::invalid;
+use crate::answer::{Answer, Format, Head, text_of};
 
 const OBJECT: &str = "text_completion";
 /// Alternatives told with each token: the host's limit.
@@ -26,7 +25,7 @@ impl CompletionRequest {
     /// How many alternatives to tell of each token; none tells no log-probabilities.
     pub(crate) fn logprobs(&self) -> Result<Option<u32>, Error> {
         match self.logprobs {
-            Some(top) if top > LOGPROBS_MAX => Err(invalid("logprobs", &format!("must be from 0 to {LOGPROBS_MAX}"))),
+            Some(top) if top > LOGPROBS_MAX => Err(Error::invalid("logprobs", &format!("must be from 0 to {LOGPROBS_MAX}"))),
             logprobs => Ok(logprobs),
         }
     }
@@ -136,7 +135,7 @@ impl Format for Text {
 
     fn whole(&mut self, head: &Head, completion: &Completion) -> Answer<Choice> {
         let logprobs = self.logprobs.then(|| self.logprobs(&completion.tokens));
-        let finish_reason = Some(finish_reason(&completion.outcome));
+        let finish_reason = Some(completion.outcome.reason.as_str());
         let choice = Choice { index: 0, text: completion.text.clone(), logprobs, finish_reason };
         head.answer(OBJECT, Some(choice), Some((&completion.outcome).into()))
     }
@@ -153,7 +152,7 @@ impl Format for Text {
     }
 
     fn last(&self, head: &Head, outcome: &Outcome) -> Answer<Choice> {
-        let choice = Choice { index: 0, text: String::new(), logprobs: None, finish_reason: Some(finish_reason(outcome)) };
+        let choice = Choice { index: 0, text: String::new(), logprobs: None, finish_reason: Some(outcome.reason.as_str()) };
         head.answer(OBJECT, Some(choice), None)
     }
 

@@ -5,15 +5,13 @@ mod answer;
 mod chat;
 mod completions;
 mod models;
-mod params;
 mod refused;
 mod stream;
 
-use tessera_sdk::generate::{self, Options, Prompt};
-use tessera_sdk::{Error, IntoResponse, Json, Path, Request, Response, Router, embed, inference, log, rerank, service};
+use tessera_sdk::generate::{self, Defaults, Options, Params, Prompt, Stream};
+use tessera_sdk::{Error, IntoResponse, Json, Path, Request, Response, Router, embed, inference, rerank, service};
 
 use answer::{Format, Head};
-use params::Params;
 
 service!(router);
 
@@ -29,7 +27,7 @@ fn router() -> Router {
 struct Call<F> {
     prompt: Prompt,
     options: Options,
-    stream: Option<stream::Options>,
+    stream: Stream,
     format: F,
 }
 
@@ -38,8 +36,8 @@ async fn chat_completions(mut request: Request) -> Result<Response, Error> {
     refused::check(&body)?;
     let params: Params = tessera_sdk::json::parse(&body)?;
     let chat: chat::ChatRequest = tessera_sdk::json::parse(&body)?;
-    let stream = params.stream()?;
-    let options = Options { logprobs: chat.logprobs()?, ..params.into_options()? };
+    let stream = params.stream(&Defaults::default())?;
+    let options = Options { logprobs: chat.logprobs()?, ..params.into_options(&Defaults::default())? };
     let format = chat::Chat { logprobs: options.logprobs.is_some() };
     answer(Call { prompt: chat.into_prompt()?, options, stream, format }).await
 }
@@ -49,8 +47,8 @@ async fn text_completions(mut request: Request) -> Result<Response, Error> {
     refused::check(&body)?;
     let params: Params = tessera_sdk::json::parse(&body)?;
     let completion: completions::CompletionRequest = tessera_sdk::json::parse(&body)?;
-    let stream = params.stream()?;
-    let options = Options { logprobs: completion.logprobs()?, ..params.into_options()? };
+    let stream = params.stream(&Defaults::default())?;
+    let options = Options { logprobs: completion.logprobs()?, ..params.into_options(&Defaults::default())? };
     let format = completions::Text::new(options.logprobs.is_some());
     answer(Call { prompt: completion.into_prompt(), options, stream, format }).await
 }
@@ -60,10 +58,10 @@ async fn answer<F: Format + 'static>(call: Call<F>) -> Result<Response, Error> {
     let Call { prompt, options, stream, mut format } = call;
     let mut generation = generate::generate(prompt, options).await.inspect_err(log_if_internal)?;
     let head = Head::new(F::PREFIX, generation.model());
-    let Some(stream) = stream else {
+    if stream == Stream::Whole {
         let completion = generation.collect().await.inspect_err(log_if_internal)?;
         return Ok(Json(format.whole(&head, &completion)).into_response());
-    };
+    }
     let first = generation.next().await.inspect_err(log_if_internal)?;
     let begun = stream::Begun { generation, first };
     Ok(Response::sse(move |events| stream::send(events, stream, head, format, begun)))
@@ -82,9 +80,6 @@ fn granted() -> Vec<String> {
     [generate::models(), embed::models(), rerank::models()].concat()
 }
 
-/// Mistakes of a client are the client's to read; what the device did is the operator's.
 fn log_if_internal(error: &inference::Error) {
-    if error.code == inference::ErrorCode::Internal {
-        log::warn(&format!("generate failed: {}", error.message));
-    }
+    error.log_if_internal("generate");
 }

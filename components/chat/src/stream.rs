@@ -1,18 +1,11 @@
 //! A generation as server-sent events, as OpenAI has them.
 
-use tessera_sdk::generate::{Event, Generation};
+use tessera_sdk::generate::{Event, Generation, Stream};
 use tessera_sdk::handler::Closed;
-use tessera_sdk::{Error, inference, sse};
+use tessera_sdk::{Error, sse};
 
 use crate::answer::{Format, Head};
 use crate::log_if_internal;
-
-/// How to stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// Send the usage as a piece of its own at the end.
-    pub(crate) include_usage: bool,
-}
 
 /// A generation whose first event, or whose end, has come already.
 pub(crate) struct Begun {
@@ -25,7 +18,7 @@ pub(crate) struct Begun {
 /// A generation that fails ends with an error event and without `[DONE]`.
 pub(crate) async fn send<F: Format>(
     mut events: sse::Events,
-    options: Options,
+    stream: Stream,
     head: Head,
     mut format: F,
     begun: Begun,
@@ -41,10 +34,10 @@ pub(crate) async fn send<F: Format>(
         }
         next = generation.next().await;
     }
-    match next.and_then(|_| generation.outcome().ok_or_else(broken_off)) {
+    match next.and_then(|_| generation.into_outcome()) {
         Ok(outcome) => {
             events.send(sse::Event::json(&format.last(&head, &outcome))).await?;
-            if options.include_usage {
+            if stream == (Stream::Events { include_usage: true }) {
                 events.send(sse::Event::json(&format.usage(&head, &outcome))).await?;
             }
             events.send(sse::Event::text("[DONE]")).await?;
@@ -55,8 +48,4 @@ pub(crate) async fn send<F: Format>(
         }
     }
     events.finish()
-}
-
-fn broken_off() -> inference::Error {
-    inference::Error::new(inference::ErrorCode::Internal, "the generation broke off")
 }

@@ -88,7 +88,7 @@ impl Create {
         let user = match data.others.get("user") {
             Some(Value::String(user)) => user.clone(),
             Some(Value::Null) | None => return Err(Error::missing("data.user")),
-            Some(_) => return Err(Error::bad_request("`data.user` must be a string").with_param("data.user")),
+            Some(_) => return Err(Error::invalid("data.user", "must be a string")),
         };
         Ok(Self { user, id: id.filter(|id| !id.is_empty()), first_query, data })
     }

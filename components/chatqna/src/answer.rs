@@ -1,15 +1,14 @@
 //! The shapes of answers: OpenAI's chat completions, whole and in pieces, with the sources beside them.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tessera_sdk::generate::{FinishReason, Outcome};
-use tessera_sdk::{Response, sse};
+use tessera_sdk::generate::{FinishReason, Outcome, Stream, Usage};
+use tessera_sdk::{Response, id, sse};
 
 use crate::citation::Citations;
 use crate::opea;
-use crate::params::{NAME, Stream};
+use crate::params::NAME;
 use crate::passages::Source;
 use crate::settings::Settings;
 
@@ -25,14 +24,6 @@ pub(crate) struct Answer {
     pub(crate) is_opea: bool,
 }
 
-/// What it cost.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Usage {
-    prompt_tokens: u32,
-    completion_tokens: u32,
-    total_tokens: u32,
-}
-
 /// How it ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ending {
@@ -44,18 +35,12 @@ pub(crate) struct Ending {
 impl Ending {
     /// The end of a generation.
     pub(crate) fn new(outcome: &Outcome, is_declined: bool) -> Self {
-        let Outcome { reason, prompt_tokens, generated_tokens } = *outcome;
-        let finish_reason = match reason {
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-        };
-        let total_tokens = prompt_tokens.saturating_add(generated_tokens);
-        Self { finish_reason, usage: Usage { prompt_tokens, completion_tokens: generated_tokens, total_tokens }, is_declined }
+        Self { finish_reason: outcome.reason.as_str(), usage: outcome.into(), is_declined }
     }
 
     /// Nothing was generated: the documents have no answer.
     fn declined() -> Self {
-        Self { finish_reason: "stop", usage: Usage::default(), is_declined: true }
+        Self { finish_reason: FinishReason::Stop.as_str(), usage: Usage::default(), is_declined: true }
     }
 }
 
@@ -108,10 +93,8 @@ struct Delta<'a> {
 impl Answer {
     /// An answer from these sources.
     pub(crate) fn new(sources: Vec<Source>, settings: &Settings) -> Self {
-        // The standard library's seeds of hash maps come from the host's source of randomness.
-        let random = || RandomState::new().build_hasher().finish();
         Self {
-            id: format!("chatcmpl-{:016x}{:016x}", random(), random()),
+            id: format!("chatcmpl-{}", id::new()),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             sources,
             decline: settings.decline.clone(),

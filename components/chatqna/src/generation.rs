@@ -1,14 +1,12 @@
 //! Having a model answer, whole or as a stream.
 
-use tessera_sdk::generate::{self, Event, Generation, Options, Outcome};
+use tessera_sdk::generate::{self, Event, Generation, Options, Outcome, Stream};
 use tessera_sdk::handler::Closed;
-use tessera_sdk::inference::{self, ErrorCode};
-use tessera_sdk::{Error, Response, log, sse};
+use tessera_sdk::{Error, Response, inference, sse};
 
 use crate::answer::{Answer, Ending};
 use crate::citation::Citations;
 use crate::decline;
-use crate::params::Stream;
 use crate::passages::Prompt;
 
 /// Answers. Until the first piece of text every failure is an error with a status.
@@ -25,7 +23,7 @@ pub(crate) async fn answer(prompt: Prompt, options: Options, answer: Answer, str
         writing.push(&event);
         next = generation.next_all().await.inspect_err(log_if_internal)?;
     }
-    let (_, ending) = writing.finish(&generation.outcome().ok_or_else(broken_off)?);
+    let (_, ending) = writing.finish(&generation.into_outcome()?);
     Ok(writing.answer.whole(&writing.text, &ending))
 }
 
@@ -50,7 +48,7 @@ async fn send(
         }
         next = generation.next_all().await;
     }
-    match next.and_then(|_| generation.outcome().ok_or_else(broken_off)) {
+    match next.and_then(|_| generation.into_outcome()) {
         Ok(outcome) => {
             let (rest, ending) = writing.finish(&outcome);
             if !rest.is_empty() {
@@ -100,13 +98,6 @@ impl Writing {
     }
 }
 
-fn broken_off() -> inference::Error {
-    inference::Error::new(ErrorCode::Internal, "the generation broke off")
-}
-
-/// Mistakes of a client are the client's to read; what the device did is the operator's.
 fn log_if_internal(error: &inference::Error) {
-    if error.code == ErrorCode::Internal {
-        log::warn(&format!("generate failed: {}", error.message));
-    }
+    error.log_if_internal("generate");
 }

@@ -20,7 +20,6 @@ mod settings;
 use tessera_sdk::{Error, Request, Response, Router, json, service};
 
 use crate::answer::Answer;
-use crate::params::Params;
 use crate::passages::Prompt;
 use crate::question::Question;
 use crate::settings::Settings;
@@ -41,8 +40,7 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let settings = Settings::read()?;
     let question: Question = json::parse(&body)?;
     let asked = question.check(&settings)?;
-    let params: Params = json::parse(&body)?;
-    let (stream, options) = (params.stream(), params.into_options(&settings)?);
+    let (stream, options) = params::read(&body, &settings)?;
     let found = passages::find(&asked, &settings, options.model.as_deref()).await?;
     let is_unanswered = decline::is_unanswered(&found.scores, &settings);
     let answer = Answer::new(found.sources, &settings);

@@ -8,7 +8,6 @@ use tessera_sdk::{Error, inference, tokenize};
 use crate::bindings::rag::prompt::prompt;
 use crate::bindings::rag::retriever::retrieve;
 use crate::decline::RIVALS;
-use crate::params::invalid;
 use crate::question::Asked;
 use crate::retrieval;
 use crate::settings::Settings;
@@ -147,7 +146,7 @@ impl Prompt {
             template: asked.template,
         };
         let messages = prompt::answer(&task).map_err(|why| match has_template {
-            true => invalid("chat_template", &format!("can't be used: {why}")),
+            true => Error::invalid("chat_template", &format!("can't be used: {why}")),
             false => Error::internal(format!("no prompt could be made: {why}")),
         })?;
         let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();

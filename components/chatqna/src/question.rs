@@ -2,22 +2,15 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tessera_sdk::{Error, inference::Message};
+use tessera_sdk::Error;
+use tessera_sdk::inference::Message;
+use tessera_sdk::opea::SearchType;
 
 use crate::bindings::rag::retriever::retrieve::{self, Mode};
-use crate::params::invalid;
 use crate::settings::Settings;
 
-/// Passages that a search gives, where the request does not say; OPEA's default.
-const K: u32 = 4;
-/// Passages that each search finds to choose from, where the request does not say; OPEA's default.
-const FETCH_K: u32 = 20;
-/// Most of either.
+/// Most passages that a search gives, finds to choose from, or that the model reads.
 const K_MAX: u32 = 100;
-/// Between relevance and difference, where the request does not say; OPEA's default.
-const LAMBDA: f32 = 0.5;
-/// The lowest cosine, where the request asks for a threshold and does not say which; OPEA's default.
-const SCORE_THRESHOLD: f32 = 0.2;
 
 /// What OPEA's ChatQnA takes of it; the rest of the request is in [`Params`](crate::params::Params).
 #[derive(Debug, Deserialize)]
@@ -70,16 +63,6 @@ struct Part {
     text: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SearchType {
-    #[default]
-    Similarity,
-    SimilarityScoreThreshold,
-    SimilarityDistanceThreshold,
-    Mmr,
-}
-
 /// A question that can be answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -106,7 +89,10 @@ impl Question {
             ("output_guardrail_params", &self.output_guardrail_params),
         ] {
             if params.is_some() {
-                return Err(invalid(name, "is not taken here: what is scanned is the operator's policy, for every request"));
+                return Err(Error::invalid(
+                    name,
+                    "is not taken here: what is scanned is the operator's policy, for every request",
+                ));
             }
         }
         let passages_max = within("top_n", self.top_n.unwrap_or(settings.passages_max))?;
@@ -116,8 +102,8 @@ impl Question {
             text: text.clone(),
             collection: self.index_name.or_else(|| settings.collection.clone()),
             mode: Mode::Hybrid,
-            k: within("k", self.k.unwrap_or(K))?,
-            candidates: Some(within("fetch_k", self.fetch_k.unwrap_or(FETCH_K))?),
+            k: within("k", self.k.unwrap_or(SearchType::K))?,
+            candidates: Some(within("fetch_k", self.fetch_k.unwrap_or(SearchType::FETCH_K))?),
             rerank: true,
             score_min: None,
             similarity_min,
@@ -131,25 +117,25 @@ impl Question {
     fn thresholds(&self) -> Result<(Option<f32>, Option<f32>), Error> {
         let cosine = |name, value: f32| match (-1.0..=1.0).contains(&value) {
             true => Ok(value),
-            false => Err(invalid(name, "must be from -1 to 1")),
+            false => Err(Error::invalid(name, "must be from -1 to 1")),
         };
         match self.search_type.unwrap_or_default() {
             SearchType::Similarity => Ok((None, None)),
             SearchType::SimilarityScoreThreshold => {
-                let least = self.score_threshold.unwrap_or(SCORE_THRESHOLD);
+                let least = self.score_threshold.unwrap_or(SearchType::SCORE_THRESHOLD);
                 Ok((Some(cosine("score_threshold", least)?), None))
             }
             SearchType::SimilarityDistanceThreshold => {
                 let most = self.distance_threshold.ok_or_else(|| {
-                    invalid("distance_threshold", "is missing, which `search_type: similarity_distance_threshold` takes")
+                    Error::invalid("distance_threshold", "is missing, which `search_type: similarity_distance_threshold` takes")
                 })?;
                 Ok((Some(cosine("distance_threshold", 1.0 - most)?), None))
             }
             SearchType::Mmr => {
-                let lambda = self.lambda_mult.unwrap_or(LAMBDA);
+                let lambda = self.lambda_mult.unwrap_or(SearchType::LAMBDA_MULT);
                 match (0.0..=1.0).contains(&lambda) {
                     true => Ok((None, Some(lambda))),
-                    false => Err(invalid("lambda_mult", "must be from 0 to 1")),
+                    false => Err(Error::invalid("lambda_mult", "must be from 0 to 1")),
                 }
             }
         }
@@ -167,7 +153,7 @@ impl Messages {
             }
         };
         let last = history.pop().filter(|last| last.role == "user" && !last.content.trim().is_empty());
-        let last = last.ok_or_else(|| invalid("messages", "must end with a message of the user, with a text in it"))?;
+        let last = last.ok_or_else(|| Error::invalid("messages", "must end with a message of the user, with a text in it"))?;
         Ok((last.content.trim().to_owned(), history))
     }
 }
@@ -179,7 +165,7 @@ impl RequestMessage {
             Content::Parts(parts) => {
                 let texts = parts.into_iter().map(|part| part.text).collect::<Option<Vec<String>>>();
                 let at = format!("messages[{index}].content");
-                texts.ok_or_else(|| invalid(&at, "has a part without text: this service reads text only"))?.join("\n")
+                texts.ok_or_else(|| Error::invalid(&at, "has a part without text: this service reads text only"))?.join("\n")
             }
         };
         let role = match self.role {
@@ -194,7 +180,7 @@ impl RequestMessage {
 fn within(name: &str, count: u32) -> Result<u32, Error> {
     match (1..=K_MAX).contains(&count) {
         true => Ok(count),
-        false => Err(invalid(name, &format!("must be from 1 to {K_MAX}"))),
+        false => Err(Error::invalid(name, &format!("must be from 1 to {K_MAX}"))),
     }
 }
 

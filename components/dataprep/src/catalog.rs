@@ -120,7 +120,7 @@ async fn documents(index: &str, documents_max: usize) -> Result<Vec<Stored>, sto
 pub(crate) async fn delete(request: &DeleteRequest, settings: &Settings) -> Result<(), Error> {
     let path = request.file_path.trim();
     if path.is_empty() {
-        return Err(Error::bad_request("`file_path` is empty: name a document, or `all`").with_param("file_path"));
+        return Err(Error::invalid("file_path", "is empty: name a document, or `all`"));
     }
     if path == "all" {
         for index in scope(request.index_name.as_deref()).await? {

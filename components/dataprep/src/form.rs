@@ -112,7 +112,7 @@ impl Form {
             return Err(Error::bad_request(message).with_param("chunk_size"));
         }
         if self.chunk_overlap.zip(self.chunk_size).is_some_and(|(overlap, size)| overlap >= size) {
-            return Err(Error::bad_request("`chunk_overlap` must be less than `chunk_size`").with_param("chunk_overlap"));
+            return Err(Error::invalid("chunk_overlap", "must be less than `chunk_size`"));
         }
         Ok(self)
     }
@@ -120,7 +120,7 @@ impl Form {
 
 async fn upload<C: Chunks>(head: Head, parts: &mut Multipart<C>, bytes_max: usize) -> Result<Upload, Error> {
     let Some(name) = head.file_name.as_deref().map(file_name) else {
-        return Err(Error::bad_request("`files` must be files with names").with_param("files"));
+        return Err(Error::invalid("files", "must be files with names"));
     };
     let name = name?;
     let mut bytes = Some(Vec::new());
@@ -153,14 +153,12 @@ async fn field<C: Chunks>(head: &Head, parts: &mut Multipart<C>) -> Result<Strin
         }
         bytes.extend(data);
     }
-    String::from_utf8(bytes)
-        .map_err(|_| Error::bad_request(format!("`{}` is not UTF-8", head.name)).with_param(head.name.as_str()))
+    String::from_utf8(bytes).map_err(|_| Error::invalid(&head.name, "is not UTF-8"))
 }
 
 async fn number<C: Chunks>(head: &Head, parts: &mut Multipart<C>) -> Result<usize, Error> {
     let text = field(head, parts).await?;
-    let misfit =
-        |_| Error::bad_request(format!("`{}` must be a number of characters", head.name)).with_param(head.name.as_str());
+    let misfit = |_| Error::invalid(&head.name, "must be a number of characters");
     text.trim().parse().map_err(misfit)
 }
 
@@ -176,8 +174,7 @@ fn links(text: &str) -> Result<Vec<String>, Error> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let misfit =
-        |what: &str| Error::bad_request(format!("`link_list` must be a JSON list of links: {what}")).with_param("link_list");
+    let misfit = |what: &str| Error::invalid("link_list", &format!("must be a JSON list of links: {what}"));
     let links = match serde_json::from_str(text) {
         Ok(OneOrMany::Many(links)) => links,
         Ok(OneOrMany::One(link)) => vec![link],

@@ -41,7 +41,7 @@ pub(crate) struct Call {
 impl EmbeddingRequest {
     pub(crate) fn into_call(self) -> Result<Call, Error> {
         if self.input.0.is_empty() {
-            return Err(Error::bad_request("`input` must have at least one element").with_param("input"));
+            return Err(Error::invalid("input", "must have at least one element"));
         }
         if let Some(index) = self.input.empty_at() {
             let message = format!("input {index} is empty: an input has at least one character or token id");

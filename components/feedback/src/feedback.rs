@@ -69,15 +69,15 @@ impl Create {
         }
         let Body { chat_id, chat_data, feedback_data, feedback_id } = json::parse(body)?;
         if feedback_data.rating.is_some_and(|rating| rating > RATING_MAX) {
-            return Err(bad("feedback_data.rating", &format!("must be 0 to {RATING_MAX}")));
+            return Err(Error::invalid("feedback_data.rating", &format!("must be 0 to {RATING_MAX}")));
         }
         if feedback_data.comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
-            return Err(bad("feedback_data.comment", &format!("is longer than {COMMENT_BYTES_MAX} bytes")));
+            return Err(Error::invalid("feedback_data.comment", &format!("is longer than {COMMENT_BYTES_MAX} bytes")));
         }
         let user = match chat_data.get("user") {
             Some(Value::String(user)) => user.clone(),
             Some(Value::Null) | None => return Err(Error::missing("chat_data.user")),
-            Some(_) => return Err(bad("chat_data.user", "must be a string")),
+            Some(_) => return Err(Error::invalid("chat_data.user", "must be a string")),
         };
         let feedback_id = feedback_id.filter(|id| !id.is_empty());
         Ok(Self { user, feedback_id, feedback: Feedback { chat_id, chat_data, feedback_data } })
@@ -93,10 +93,6 @@ impl Opinion {
             self.comment.clone_from(&later.comment);
         }
     }
-}
-
-fn bad(param: &str, what: &str) -> Error {
-    Error::bad_request(format!("`{param}` {what}")).with_param(param)
 }
 
 #[cfg(test)]

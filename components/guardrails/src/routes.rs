@@ -41,8 +41,3 @@ pub(crate) fn bounded(text: &str) -> Result<(), Error> {
     let message = format!("the text has {} bytes; {TEXT_BYTES_MAX} at most", text.len());
     Err(Error::new(413, "text_too_long", message))
 }
-
-/// 400 for a request without a field; `names` says which would do.
-pub(crate) fn missing(param: &str, names: &str) -> Error {
-    Error::new(400, "missing_required_parameter", format!("missing required parameter {names}")).with_param(param)
-}

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tessera_sdk::opea::LlmParamsDoc;
 use tessera_sdk::{Error, Response, id, json};
 
 use crate::template::Template;
@@ -88,7 +89,8 @@ impl PromptTemplateInput {
         let question = question.unwrap_or_else(|| asked(&user).to_owned());
         let parts = [system.trim(), user.trim()];
         let prompt = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
-        Ok(Response::json(200, &llm_params(&question, &prompt)))
+        let chat_template = Some(prompt);
+        Ok(Response::json(200, &LlmParamsDoc { id: Some(id::new()), chat_template, ..LlmParamsDoc::new(question) }))
     }
 }
 
@@ -140,32 +142,10 @@ fn asked(prompt: &str) -> &str {
     behind.split_once("### Answer:").map_or(behind, |(before, _)| before).trim()
 }
 
-/// OPEA's LLMParamsDoc with its defaults.
-fn llm_params(query: &str, chat_template: &str) -> Value {
-    json!({
-        "id": id::new(),
-        "model": null,
-        "query": query,
-        "max_tokens": 1024,
-        "max_new_tokens": 1024,
-        "top_k": 10,
-        "top_p": 0.95,
-        "typical_p": 0.95,
-        "temperature": 0.01,
-        "frequency_penalty": 0.0,
-        "presence_penalty": 0.0,
-        "repetition_penalty": 1.03,
-        "stream": true,
-        "language": "auto",
-        "input_guardrail_params": null,
-        "output_guardrail_params": null,
-        "chat_template": chat_template,
-        "documents": [],
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn reply(body: &Value) -> Result<Value, Error> {

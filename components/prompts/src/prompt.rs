@@ -58,7 +58,7 @@ impl Prompt {
     /// 400 that names the field at fault.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
         let prompt: Self = json::parse(body)?;
-        let bad = |what: String| Err(Error::bad_request(format!("`prompt_text` {what}")).with_param("prompt_text"));
+        let bad = |what: String| Err(Error::invalid("prompt_text", &what));
         match prompt.prompt_text.len() {
             0 => bad("cannot be empty".into()),
             bytes if bytes > TEXT_BYTES_MAX => bad(format!("has {bytes} bytes, at most {TEXT_BYTES_MAX} are allowed")),

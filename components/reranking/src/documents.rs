@@ -28,7 +28,7 @@ pub(crate) fn check(query: (&str, &str), documents: (&str, usize)) -> Result<(),
     let (query_name, query) = query;
     let (documents_name, count) = documents;
     if query.is_empty() {
-        return Err(Error::bad_request(format!("`{query_name}` cannot be empty")).with_param(query_name));
+        return Err(Error::invalid(query_name, "cannot be empty"));
     }
     if count > DOCUMENTS_MAX {
         let message = format!("`{documents_name}` has {count} documents, at most {DOCUMENTS_MAX} are allowed");

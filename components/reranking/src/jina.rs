@@ -34,7 +34,7 @@ impl RerankRequest {
         let query = body.query.into_text();
         check(("query", &query), ("documents", body.documents.len()))?;
         if body.documents.is_empty() {
-            return Err(Error::bad_request("`documents` must have at least one element").with_param("documents"));
+            return Err(Error::invalid("documents", "must have at least one element"));
         }
         Ok(Self {
             model: body.model,

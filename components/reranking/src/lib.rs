@@ -9,7 +9,7 @@ mod tei;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tessera_sdk::rerank::{Options, Scores};
-use tessera_sdk::{Error, IntoResponse, Request, Response, Router, inference, json, log, rerank, service};
+use tessera_sdk::{Error, IntoResponse, Request, Response, Router, inference, json, rerank, service};
 
 service!(router);
 
@@ -77,14 +77,7 @@ async fn score(query: &str, documents: &[String], options: Options) -> Result<Sc
     if documents.is_empty() {
         return Ok(Scores { model: String::new(), values: Vec::new(), usage: Vec::new() });
     }
-    rerank::rerank(query, documents, options).await.inspect_err(log_if_internal)
-}
-
-/// Mistakes of a client are the client's to read; what the device did is the operator's.
-fn log_if_internal(error: &inference::Error) {
-    if error.code == inference::ErrorCode::Internal {
-        log::warn(&format!("rerank failed: {}", error.message));
-    }
+    rerank::rerank(query, documents, options).await.inspect_err(|error| error.log_if_internal("rerank"))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
+use tessera_sdk::opea::{self, LlmParamsDoc};
 use tessera_sdk::rerank::{Options, Scores};
-use tessera_sdk::{Error, Response, json, messages};
+use tessera_sdk::{Error, Response, json};
 
 use crate::documents::{Document, check, with_truncated};
 
@@ -48,17 +49,17 @@ impl Call {
             Body { initial_query: Some(query), .. } => ("initial_query", query, Shape::Searched),
             Body { messages: Some(_), .. } => {
                 let chat: Map<String, Value> = json::parse(body)?;
-                ("messages", chat_query(&chat)?, Shape::Chat(chat))
+                ("messages", opea::question(&chat)?, Shape::Chat(chat))
             }
             Body { input: Some(Value::String(query)), .. } => ("input", query, Shape::Reranking),
-            Body { input: Some(_), .. } => return Err(Error::bad_request("`input` must be a string").with_param("input")),
-            Body { .. } => return Err(missing("input", "`initial_query`, `input` or `messages`")),
+            Body { input: Some(_), .. } => return Err(Error::invalid("input", "must be a string")),
+            Body { .. } => return Err(Error::missing_one_of(&["input", "initial_query", "messages"])),
         };
         // A retriever that found nothing is no mistake, and a chat need not have asked one.
         let documents = match (fields.retrieved_docs, &shape) {
             (Some(documents), _) => documents,
             (None, Shape::Chat(_)) => Vec::new(),
-            (None, _) => return Err(missing("retrieved_docs", "`retrieved_docs`")),
+            (None, _) => return Err(Error::missing("retrieved_docs")),
         };
         check((query_name, &query), ("retrieved_docs", documents.len()))?;
         Ok(Self {
@@ -84,51 +85,17 @@ impl Call {
                 (text, reranked)
             })
             .unzip();
-        let answer = match self.shape {
-            Shape::Searched => llm_params(&self.query, &texts),
-            Shape::Reranking => json!({"reranked_docs": reranked}),
+        let response = match self.shape {
+            Shape::Searched => Response::json(200, &LlmParamsDoc { documents: texts, ..LlmParamsDoc::new(self.query) }),
+            Shape::Reranking => Response::json(200, &json!({"reranked_docs": reranked})),
             Shape::Chat(mut chat) => {
                 chat.insert("reranked_docs".to_owned(), reranked.into());
                 chat.insert("documents".to_owned(), texts.into());
-                chat.into()
+                Response::json(200, &chat)
             }
         };
-        with_truncated(Response::json(200, &answer), &scores.usage)
+        with_truncated(response, &scores.usage)
     }
-}
-
-fn missing(param: &str, names: &str) -> Error {
-    Error::new(400, "missing_required_parameter", format!("missing required parameter {names}")).with_param(param)
-}
-
-/// A chat's question: OPEA's `input`, else what the user wrote last.
-fn chat_query(chat: &Map<String, Value>) -> Result<String, Error> {
-    let input = chat.get("input").and_then(Value::as_str).map(str::to_owned);
-    let question = input.or_else(|| messages::last_of_user(&chat["messages"]));
-    question.ok_or_else(|| Error::bad_request("`messages` has no message of the user").with_param("messages"))
-}
-
-/// OPEA's LLMParamsDoc with its defaults.
-fn llm_params(query: &str, documents: &[String]) -> Value {
-    json!({
-        "model": null,
-        "query": query,
-        "max_tokens": 1024,
-        "max_new_tokens": 1024,
-        "top_k": 10,
-        "top_p": 0.95,
-        "typical_p": 0.95,
-        "temperature": 0.01,
-        "frequency_penalty": 0.0,
-        "presence_penalty": 0.0,
-        "repetition_penalty": 1.03,
-        "stream": true,
-        "language": "auto",
-        "input_guardrail_params": null,
-        "output_guardrail_params": null,
-        "chat_template": null,
-        "documents": documents,
-    })
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(crate) fn merge(filter: &mut Filter, other: Filter) {
 }
 
 fn fields<'a>(filter: &'a Value, param: &str) -> Result<&'a Map<String, Value>, Error> {
-    let expected = || Error::bad_request(format!("`{param}` must be an object with a key for each field")).with_param(param);
+    let expected = || Error::invalid(param, "must be an object with a key for each field");
     filter.as_object().ok_or_else(expected)
 }
 
@@ -116,7 +116,7 @@ fn equals(wanted: &Value) -> Result<Test, String> {
 
 fn checked(filter: Filter, param: &str) -> Result<Filter, Error> {
     if filter.all.len() + filter.none.len() > TESTS_MAX {
-        return Err(Error::bad_request(format!("`{param}` has more than {TESTS_MAX} tests")).with_param(param));
+        return Err(Error::invalid(param, &format!("has more than {TESTS_MAX} tests")));
     }
     Ok(filter)
 }

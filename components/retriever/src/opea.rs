@@ -4,19 +4,12 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tessera_sdk::{Error, Response, id, json, messages};
+use tessera_sdk::opea::{self, SearchType};
+use tessera_sdk::{Error, Response, id, json};
 
 use crate::filter;
 use crate::passage::Passage;
 use crate::search::{Mode, Names, Search};
-
-/// What a request without `k` gets.
-const K: u32 = 4;
-
-/// OPEA's defaults of `fetch_k`, `lambda_mult` and `score_threshold`.
-const FETCH_K: u32 = 20;
-const LAMBDA_MULT: f32 = 0.5;
-const SCORE_THRESHOLD: f32 = 0.2;
 
 /// A request: what is looked for, and in which shape the answer is wanted.
 #[derive(Debug)]
@@ -57,16 +50,6 @@ struct Body {
     filter: Option<Value>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SearchType {
-    #[default]
-    Similarity,
-    SimilarityScoreThreshold,
-    SimilarityDistanceThreshold,
-    Mmr,
-}
-
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum HowToSearch {
@@ -98,12 +81,12 @@ impl Call {
         let (text_name, text, shape) = match &fields {
             Body { messages: Some(_), .. } => {
                 let chat: Map<String, Value> = json::parse(body)?;
-                ("messages", chat_question(&chat)?, Shape::Chat(chat))
+                ("messages", opea::question(&chat)?, Shape::Chat(chat))
             }
             Body { text: Some(text), .. } => ("text", text.clone(), Shape::Embed(text.clone())),
             Body { input: Some(Value::String(input)), .. } => ("input", input.clone(), Shape::Retrieval),
-            Body { input: Some(_), .. } => return Err(Error::bad_request("`input` must be a string").with_param("input")),
-            Body { .. } => return Err(missing("text", "`text`, `input` or `messages`")),
+            Body { input: Some(_), .. } => return Err(Error::invalid("input", "must be a string")),
+            Body { .. } => return Err(Error::missing_one_of(&["text", "input", "messages"])),
         };
         let top_n = fields.top_n.unwrap_or(1);
         let (search, names) = search(fields, text, text_name)?;
@@ -126,17 +109,6 @@ impl Call {
     }
 }
 
-/// A chat's question: OPEA's `input`, else what the user wrote last.
-fn chat_question(chat: &Map<String, Value>) -> Result<String, Error> {
-    let input = chat.get("input").and_then(Value::as_str).map(str::to_owned);
-    let question = input.or_else(|| messages::last_of_user(&chat["messages"]));
-    question.ok_or_else(|| Error::bad_request("`messages` has no message of the user").with_param("messages"))
-}
-
-fn missing(param: &str, names: &str) -> Error {
-    Error::new(400, "missing_required_parameter", format!("missing required parameter {names}")).with_param(param)
-}
-
 /// What the fields mean together. `text_name` is the field that the question came from.
 fn search(fields: Body, text: String, text_name: &'static str) -> Result<(Search, Names), Error> {
     let embedding = fields.embedding.map(Embedding::into_vector).transpose()?;
@@ -154,7 +126,7 @@ fn search(fields: Body, text: String, text_name: &'static str) -> Result<(Search
         embedding,
         collection: fields.index_name,
         mode: fields.mode.map_or(mode, Mode::from),
-        k: fields.k.unwrap_or(K),
+        k: fields.k.unwrap_or(SearchType::K),
         candidates: None,
         rerank: fields.rerank.unwrap_or(rerank),
         score_min: None,
@@ -173,19 +145,20 @@ fn search(fields: Body, text: String, text_name: &'static str) -> Result<(Search
         SearchType::Similarity => search.candidates = fields.fetch_k,
         SearchType::SimilarityScoreThreshold => {
             search.candidates = fields.fetch_k;
-            search.similarity_min = Some(fields.score_threshold.unwrap_or(SCORE_THRESHOLD));
+            search.similarity_min = Some(fields.score_threshold.unwrap_or(SearchType::SCORE_THRESHOLD));
         }
         SearchType::SimilarityDistanceThreshold => {
             let distance = fields.distance_threshold.ok_or_else(|| {
-                missing("distance_threshold", "`distance_threshold`, which `similarity_distance_threshold` needs")
+                let message = "missing required parameter `distance_threshold`, which `similarity_distance_threshold` needs";
+                Error::new(400, "missing_required_parameter", message).with_param("distance_threshold")
             })?;
             search.candidates = fields.fetch_k;
             search.similarity_min = Some(1.0 - distance);
             names.similarity_min = "distance_threshold";
         }
         SearchType::Mmr => {
-            search.candidates = Some(fields.fetch_k.unwrap_or(FETCH_K));
-            search.relevance = Some(fields.lambda_mult.unwrap_or(LAMBDA_MULT));
+            search.candidates = Some(fields.fetch_k.unwrap_or(SearchType::FETCH_K));
+            search.relevance = Some(fields.lambda_mult.unwrap_or(SearchType::LAMBDA_MULT));
         }
     }
     Ok((search, names))
@@ -199,9 +172,7 @@ impl Embedding {
         };
         // A number of JSON may be greater than any of 32 bits.
         if vector.is_empty() || !vector.iter().all(|number| number.is_finite()) {
-            return Err(
-                Error::bad_request("`embedding` must have at least one number, and finite ones").with_param("embedding")
-            );
+            return Err(Error::invalid("embedding", "must have at least one number, and finite ones"));
         }
         Ok(vector)
     }

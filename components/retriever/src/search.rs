@@ -1,9 +1,9 @@
 //! One search, whoever asks for it: what is looked for, checked, and how the host is asked.
 
 use tessera_sdk::embed::{self, Options, Prompt};
-use tessera_sdk::inference::{self, ErrorCode};
+use tessera_sdk::inference;
 use tessera_sdk::vector::{self, Filter, Query};
-use tessera_sdk::{Error, config, log, store};
+use tessera_sdk::{Error, config, store};
 
 use crate::passage::Passage;
 
@@ -57,6 +57,17 @@ pub(crate) struct Names {
     pub(crate) relevance: &'static str,
 }
 
+impl Names {
+    /// The names of WIT, as they are written in JSON.
+    pub(crate) const WIT: Self = Self {
+        text: "text",
+        candidates: "candidates",
+        score_min: "score_min",
+        similarity_min: "similarity_min",
+        relevance: "relevance",
+    };
+}
+
 impl Search {
     /// Refuses what is out of its range.
     ///
@@ -64,25 +75,25 @@ impl Search {
     /// 400 that names the field.
     pub(crate) fn check(&self, names: &Names) -> Result<(), Error> {
         if self.text.trim().is_empty() && self.needs_text() {
-            return Err(bad(names.text, "cannot be empty"));
+            return Err(Error::invalid(names.text, "cannot be empty"));
         }
         if self.text.len() > TEXT_BYTES_MAX {
-            return Err(bad(names.text, &format!("is longer than {TEXT_BYTES_MAX} bytes")));
+            return Err(Error::invalid(names.text, &format!("is longer than {TEXT_BYTES_MAX} bytes")));
         }
         if !(1..=PASSAGES_MAX).contains(&self.k) {
-            return Err(bad("k", &format!("must be 1 to {PASSAGES_MAX}")));
+            return Err(Error::invalid("k", &format!("must be 1 to {PASSAGES_MAX}")));
         }
         if self.candidates.is_some_and(|count| !(1..=CANDIDATES_MAX).contains(&count)) {
-            return Err(bad(names.candidates, &format!("must be 1 to {CANDIDATES_MAX}")));
+            return Err(Error::invalid(names.candidates, &format!("must be 1 to {CANDIDATES_MAX}")));
         }
         if self.score_min.is_some_and(|score| !score.is_finite()) {
-            return Err(bad(names.score_min, "must be a number"));
+            return Err(Error::invalid(names.score_min, "must be a number"));
         }
         if self.similarity_min.is_some_and(|cosine| !(-1.0..=1.0).contains(&cosine)) {
-            return Err(bad(names.similarity_min, "is out of the range of cosines"));
+            return Err(Error::invalid(names.similarity_min, "is out of the range of cosines"));
         }
         if self.relevance.is_some_and(|relevance| !(0.0..=1.0).contains(&relevance)) {
-            return Err(bad(names.relevance, "must be 0 to 1"));
+            return Err(Error::invalid(names.relevance, "must be 0 to 1"));
         }
         let of_meaning = [
             ("embedding", self.embedding.is_some()),
@@ -90,7 +101,7 @@ impl Search {
             (names.relevance, self.relevance.is_some()),
         ];
         match of_meaning.iter().find(|(_, is_given)| *is_given && self.mode == Mode::Words) {
-            Some((name, _)) => Err(bad(name, "needs a search by meaning: the mode `dense` or `hybrid`")),
+            Some((name, _)) => Err(Error::invalid(name, "needs a search by meaning: the mode `dense` or `hybrid`")),
             None => Ok(()),
         }
     }
@@ -108,7 +119,7 @@ impl Search {
         let collection = self.collection.clone().or_else(|| config::get("collection"));
         let collection = collection.unwrap_or_else(|| COLLECTION.to_owned());
         let (score_min, has_embedding) = (self.score_min, self.embedding.is_some());
-        let vectors = self.embed().await.inspect_err(log_if_internal)?;
+        let vectors = self.embed().await.inspect_err(|error| error.log_if_internal("embedding the question"))?;
         let hits = vector::find(&collection, self.into_query(vectors)).await.map_err(|error| refused(error, has_embedding))?;
         let passages = hits.into_iter().map(Passage::from);
         Ok(passages.filter(|passage| score_min.is_none_or(|least| passage.score >= least)).collect())
@@ -158,10 +169,6 @@ struct Vectors {
     tokens: Vec<f32>,
 }
 
-fn bad(param: &str, what: &str) -> Error {
-    Error::bad_request(format!("`{param}` {what}")).with_param(param)
-}
-
 /// What the store says against a vector that the client gave, as its length, is about the client's `embedding`.
 fn refused(error: store::Error, has_embedding: bool) -> Error {
     let is_of_vector = has_embedding && error.code == store::ErrorCode::InvalidInput && error.message.starts_with("`vector`");
@@ -171,24 +178,9 @@ fn refused(error: store::Error, has_embedding: bool) -> Error {
     error.into()
 }
 
-/// Mistakes of a client are the client's to read; what the device did is the operator's.
-fn log_if_internal(error: &inference::Error) {
-    if error.code == ErrorCode::Internal {
-        log::warn(&format!("embedding the question failed: {}", error.message));
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    const NAMES: Names = Names {
-        text: "text",
-        candidates: "candidates",
-        score_min: "score_min",
-        similarity_min: "similarity_min",
-        relevance: "relevance",
-    };
 
     fn search() -> Search {
         Search {
@@ -251,7 +243,7 @@ pub(crate) mod tests {
             ("relevance", Search { mode: Mode::Words, relevance: Some(0.5), ..search() }),
         ];
         for (param, search) in cases {
-            let error = search.check(&NAMES).expect_err(param);
+            let error = search.check(&Names::WIT).expect_err(param);
             assert_eq!((error.status(), error.param()), (400, Some(param)), "{error}");
         }
     }
@@ -259,7 +251,7 @@ pub(crate) mod tests {
     #[test]
     fn a_vector_alone_is_a_question_by_meaning() {
         let search = Search { text: String::new(), embedding: Some(vec![1.0]), mode: Mode::Dense, rerank: false, ..search() };
-        assert_eq!(search.check(&NAMES), Ok(()));
+        assert_eq!(search.check(&Names::WIT), Ok(()));
     }
 
     #[test]

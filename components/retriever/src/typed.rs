@@ -12,15 +12,6 @@ use crate::search::{self, Names, Search};
 #[derive(Debug)]
 pub(crate) struct Retriever;
 
-/// The names of WIT, as they are written in JSON.
-const NAMES: Names = Names {
-    text: "text",
-    candidates: "candidates",
-    score_min: "score_min",
-    similarity_min: "similarity_min",
-    relevance: "relevance",
-};
-
 impl wit::Guest for Retriever {
     async fn retrieve(question: wit::Question) -> Result<Vec<wit::Passage>, wit::Error> {
         let passages = search(question)?.run().await?;
@@ -50,7 +41,7 @@ fn search(question: wit::Question) -> Result<Search, Error> {
         relevance: question.relevance,
         filter,
     };
-    search.check(&NAMES)?;
+    search.check(&Names::WIT)?;
     Ok(search)
 }
 

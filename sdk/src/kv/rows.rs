@@ -82,7 +82,7 @@ impl<'a> Newest<'a> {
     pub fn asked(limit: Option<u32>, after: Option<&'a str>) -> Result<Self, crate::Error> {
         let rows_max = limit.unwrap_or(ROWS_MAX);
         if !(1..=ROWS_MAX).contains(&rows_max) {
-            return Err(crate::Error::bad_request(format!("`limit` must be 1 to {ROWS_MAX}")).with_param("limit"));
+            return Err(crate::Error::invalid("limit", &format!("must be 1 to {ROWS_MAX}")));
         }
         if after.is_some_and(|after| !id::is_id(after)) {
             return Err(crate::Error::from(no_id("after")).with_param("after"));

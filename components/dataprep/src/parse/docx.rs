@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ooxml::Package;
+use super::ooxml::{Package, Runs, walk_runs};
 use super::xml::{Element, Node, walk};
 use crate::document::{Builder, Kind};
 use crate::limits::ParseError;
@@ -91,22 +91,7 @@ fn put(pieces: Vec<Piece>, builder: &mut Builder<'_>) -> Result<(), ParseError> 
 
 fn pieces(text: &str, styles: &HashMap<String, Style>, builder: &mut Builder<'_>) -> Result<Vec<Piece>, ParseError> {
     let mut reader = Reader { styles, pieces: Vec::new(), text: String::new(), style: Style::default(), rows: Vec::new() };
-    let mut in_text = false;
-    walk(text, builder.budget, &mut |node, _| {
-        match node {
-            Node::Start(element) => {
-                in_text = element.name() == "t";
-                reader.start(element);
-            }
-            Node::End(name) => {
-                in_text = false;
-                reader.end(name);
-            }
-            Node::Text(text) if in_text => reader.text.push_str(&text),
-            Node::Text(_) => {}
-        }
-        Ok(())
-    })?;
+    walk_runs(text, builder.budget, &mut reader)?;
     Ok(reader.pieces)
 }
 
@@ -128,7 +113,7 @@ struct Row {
     before: usize,
 }
 
-impl Reader<'_> {
+impl Runs for Reader<'_> {
     fn start(&mut self, element: &Element<'_>) {
         match element.name() {
             "p" => {
@@ -161,6 +146,10 @@ impl Reader<'_> {
         }
     }
 
+    fn text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     fn end(&mut self, name: &str) {
         match name {
             "p" => self.end_paragraph(),
@@ -177,7 +166,9 @@ impl Reader<'_> {
             _ => {}
         }
     }
+}
 
+impl Reader<'_> {
     fn page(&mut self) {
         // What stands before the break is on the page before.
         if self.rows.is_empty() && !self.text.trim().is_empty() && self.style.heading.is_none() {

@@ -8,7 +8,7 @@ use zip::result::ZipError;
 
 use super::Format;
 use super::text::decode_xml;
-use super::xml::{Node, walk};
+use super::xml::{Element, Node, walk};
 use crate::document::Builder;
 use crate::limits::{Budget, ParseError};
 
@@ -158,6 +158,39 @@ fn resolve(folder: &str, target: &str) -> String {
         }
     }
     names.join("/")
+}
+
+/// What is told of a part whose texts stand in runs, as those of documents and slides do.
+pub(super) trait Runs {
+    /// An element begins.
+    fn start(&mut self, element: &Element<'_>);
+    /// A piece of text, as it is shown.
+    fn text(&mut self, text: &str);
+    /// The element of this local name ends.
+    fn end(&mut self, name: &str);
+}
+
+/// Goes through a part. Only what is in elements `t` is text; the rest is field codes and the like.
+///
+/// # Errors
+/// Those of [`walk`].
+pub(super) fn walk_runs(text: &str, budget: &mut Budget, runs: &mut impl Runs) -> Result<(), ParseError> {
+    let mut in_text = false;
+    walk(text, budget, &mut |node, _| {
+        match node {
+            Node::Start(element) => {
+                in_text = element.name() == "t";
+                runs.start(element);
+            }
+            Node::End(name) => {
+                in_text = false;
+                runs.end(name);
+            }
+            Node::Text(text) if in_text => runs.text(&text),
+            Node::Text(_) => {}
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

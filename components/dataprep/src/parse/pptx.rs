@@ -1,6 +1,6 @@
 //! Presentations: slide by slide in their order, with titles as headings, tables and the speaker's notes.
 
-use super::ooxml::Package;
+use super::ooxml::{Package, Runs, walk_runs};
 use super::xml::{Element, Node, walk};
 use crate::document::{Builder, Kind};
 use crate::limits::ParseError;
@@ -63,22 +63,7 @@ enum Piece {
 
 fn put(text: &str, role: Role, builder: &mut Builder<'_>) -> Result<(), ParseError> {
     let mut reader = Reader { role, pieces: Vec::new(), text: String::new(), shape: Shape::default(), row: None, rows: 0 };
-    let mut in_text = false;
-    walk(text, builder.budget, &mut |node, _| {
-        match node {
-            Node::Start(element) => {
-                in_text = element.name() == "t";
-                reader.start(element);
-            }
-            Node::End(name) => {
-                in_text = false;
-                reader.end(name);
-            }
-            Node::Text(text) if in_text => reader.text.push_str(&text),
-            Node::Text(_) => {}
-        }
-        Ok(())
-    })?;
+    walk_runs(text, builder.budget, &mut reader)?;
     // A title may stand behind the body in the file; readers see it first.
     reader.pieces.sort_by_key(|piece| !matches!(piece, Piece::Paragraph(Kind::Heading(_), _)));
     for piece in reader.pieces {
@@ -109,7 +94,7 @@ struct Reader {
     rows: usize,
 }
 
-impl Reader {
+impl Runs for Reader {
     fn start(&mut self, element: &Element<'_>) {
         match element.name() {
             "sp" => self.shape = Shape::default(),
@@ -132,6 +117,10 @@ impl Reader {
         }
     }
 
+    fn text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     fn end(&mut self, name: &str) {
         match name {
             "p" => self.end_paragraph(),
@@ -143,7 +132,9 @@ impl Reader {
             _ => {}
         }
     }
+}
 
+impl Reader {
     fn end_paragraph(&mut self) {
         let text = std::mem::take(&mut self.text);
         if let Some(cell) = self.row.as_mut().and_then(|row| row.last_mut()) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::{Error, Json, Response};
 
 use super::params::{self, Side};
-use super::{Violation, bounded, missing};
+use super::{Violation, bounded};
 use crate::checks::Check;
 use crate::current;
 use crate::part::replace;
@@ -33,10 +33,10 @@ fn fields(document: &Map<String, Value>) -> Result<Vec<(&'static str, Side)>, Er
         (true, false, true) => vec![("query", Side::Input), ("text", Side::Input)],
         (true, false, false) => vec![("text", Side::Input)],
         (false, _, true) => vec![("query", Side::Input)],
-        (false, _, false) => return Err(missing("text", "`text`, or `query`")),
+        (false, _, false) => return Err(Error::missing_one_of(&["text", "query"])),
     };
     match fields.iter().find(|(field, _)| !document.get(*field).is_some_and(Value::is_string)) {
-        Some((field, _)) => Err(Error::bad_request(format!("`{field}` must be a text")).with_param(*field)),
+        Some((field, _)) => Err(Error::invalid(field, "must be a text")),
         None => Ok(fields),
     }
 }

@@ -46,9 +46,7 @@ pub(crate) fn add(document: &mut Map<String, Value>, side: Side, settings: &mut 
         None | Some(Value::Null) => return Ok(false),
         Some(Value::Object(scanners)) if scanners.len() <= SCANNERS_MAX => scanners,
         Some(_) => {
-            return Err(
-                Error::bad_request(format!("`{field}` must be an object of at most {SCANNERS_MAX} scanners")).with_param(field)
-            );
+            return Err(Error::invalid(field, &format!("must be an object of at most {SCANNERS_MAX} scanners")));
         }
     };
     for (name, value) in scanners {

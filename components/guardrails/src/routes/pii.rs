@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tessera_sdk::{Error, Json};
 
-use super::{bounded, missing};
+use super::bounded;
 use crate::checks::pii::{Find, Method};
 use crate::current;
 use crate::part::{Part, replace};
@@ -57,7 +57,7 @@ impl PiiRequest {
         let (text, is_replaced, usual) = match (self.text, self.prompt) {
             (Some(text), None) => (text, true, None),
             (None, Some(prompt)) => (prompt, false, Some(Method::Random)),
-            (None, None) => return Err(missing("text", "`text`, or `prompt`")),
+            (None, None) => return Err(Error::missing_one_of(&["text", "prompt"])),
             (Some(_), Some(_)) => return Err(Error::bad_request("give either `text` or `prompt`, not both")),
         };
         let method = self.replace_method.map(|name| name.parse::<Method>()).transpose();

@@ -37,7 +37,7 @@ struct Source {
 
 async fn answer(Json(asked): Json<Question>) -> Result<Json<Answer>, Error> {
     if asked.documents.is_empty() {
-        return Err(Error::bad_request("`documents` is empty: post at least one").with_param("documents"));
+        return Err(Error::invalid("documents", "is empty: post at least one"));
     }
     let near = nearest(&asked).await?;
     let texts: Vec<String> = near.iter().map(|&index| asked.documents[index].clone()).collect();

@@ -1,21 +1,38 @@
-//! What both routes take: the model, how much to generate, how tokens are picked, and whether to stream.
+//! OpenAI's parameters of a generation, as requests have them.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tessera_sdk::Error;
-use tessera_sdk::generate::{Options, Sampling};
 
-use crate::stream;
+use super::{Options, Sampling};
+use crate::error::Error;
 
 /// Stop texts of one request; the host takes no more.
 const STOPS_MAX: usize = 16;
 /// Bytes of a stop text; the host takes no more.
 const STOP_BYTES_MAX: usize = 1024;
 
-/// Parameters of OpenAI's, and the usual ones of other servers: `top_k`, `min_p`, `typical_p` and `repetition_penalty`.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Params {
+/// The fields of a request that say which model generates, how much, how it picks tokens, and whether the answer is streamed.
+///
+/// They are those of OpenAI, with the usual ones of other servers: `top_k`, `min_p`, `typical_p` and `repetition_penalty`. What
+/// a field may be is checked when the request is turned into [`Options`]; null is as good as nothing. All other fields of the
+/// body are left to the service, which reads them from the same bytes.
+///
+/// ```
+/// use tessera_sdk::generate::{Defaults, Params, Stream};
+///
+/// # fn main() -> Result<(), tessera_sdk::Error> {
+/// let body = br#"{"prompt": "Once upon a time", "max_tokens": 64, "stop": "\n", "stream": true}"#;
+/// let params: Params = tessera_sdk::json::parse(body)?;
+/// let defaults = Defaults { temperature: 0.7, ..Defaults::default() };
+/// assert_eq!(params.stream(&defaults)?, Stream::Events { include_usage: false });
+/// let options = params.into_options(&defaults)?;
+/// assert_eq!((options.tokens_max, options.sampling.temperature), (Some(64), 0.7));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Params {
     model: Option<String>,
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
@@ -34,42 +51,78 @@ pub(crate) struct Params {
     stream_options: Option<StreamOptions>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "a string or an array of strings")]
 enum Stop {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
 }
 
+/// What holds where a request does not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defaults {
+    /// What the logits are divided by: from 0, which takes the likeliest token always, to 2.
+    pub temperature: f32,
+    /// Most tokens of the answer; none for as many as the model has room for.
+    pub tokens_max: Option<u32>,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+}
+
+impl Default for Defaults {
+    /// OpenAI's: temperature 1, no limit, in one piece.
+    fn default() -> Self {
+        Self { temperature: 1.0, tokens_max: None, stream: false }
+    }
+}
+
+/// Whether, and how, an answer is streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// It is answered in one piece.
+    Whole,
+    /// It is answered in events, as it is generated.
+    Events {
+        /// Whether the usage is sent at the end, as a piece of its own.
+        include_usage: bool,
+    },
+}
+
 impl Params {
-    /// How to stream; none to answer in one piece.
-    pub(crate) fn stream(&self) -> Result<Option<stream::Options>, Error> {
-        match (self.stream.unwrap_or(false), &self.stream_options) {
-            (false, Some(_)) => Err(invalid("stream_options", "is only for `stream: true`")),
-            (false, None) => Ok(None),
+    /// Whether, and how, to stream the answer.
+    ///
+    /// # Errors
+    /// 400 for `stream_options` of an answer that is not streamed.
+    pub fn stream(&self, defaults: &Defaults) -> Result<Stream, Error> {
+        match (self.stream.unwrap_or(defaults.stream), &self.stream_options) {
+            (false, Some(_)) => Err(Error::invalid("stream_options", "is only for `stream: true`")),
+            (false, None) => Ok(Stream::Whole),
             (true, options) => {
                 let include_usage = options.as_ref().and_then(|options| options.include_usage).unwrap_or(false);
-                Ok(Some(stream::Options { include_usage }))
+                Ok(Stream::Events { include_usage })
             }
         }
     }
 
     /// What the host is asked for, without log-probabilities.
-    pub(crate) fn into_options(self) -> Result<Options, Error> {
+    ///
+    /// # Errors
+    /// 400 that names the field whose value is out of its range.
+    pub fn into_options(self, defaults: &Defaults) -> Result<Options, Error> {
         Ok(Options {
-            tokens_max: self.tokens_max()?,
+            tokens_max: self.tokens_max()?.or(defaults.tokens_max),
             stop: stop(self.stop)?,
             sampling: Sampling {
                 repetition_penalty: within("repetition_penalty", self.repetition_penalty.unwrap_or(1.0), 0.01, 10.0)?,
                 frequency_penalty: within("frequency_penalty", self.frequency_penalty.unwrap_or(0.0), -2.0, 2.0)?,
                 presence_penalty: within("presence_penalty", self.presence_penalty.unwrap_or(0.0), -2.0, 2.0)?,
                 logit_bias: logit_bias(self.logit_bias.unwrap_or_default())?,
-                temperature: within("temperature", self.temperature.unwrap_or(1.0), 0.0, 2.0)?,
+                temperature: within("temperature", self.temperature.unwrap_or(defaults.temperature), 0.0, 2.0)?,
                 // Below 1 means no limit, as other servers have it.
                 top_k: self.top_k.filter(|k| *k > 0).map(|k| u32::try_from(k).unwrap_or(u32::MAX)),
                 typical_p: within("typical_p", self.typical_p.unwrap_or(1.0), 0.0, 1.0)?,
@@ -87,7 +140,7 @@ impl Params {
             Some(tokens) => ("max_completion_tokens", Some(tokens)),
             None => ("max_tokens", self.max_tokens),
         };
-        if tokens == Some(0) { Err(invalid(name, "must be 1 or more")) } else { Ok(tokens) }
+        if tokens == Some(0) { Err(Error::invalid(name, "must be 1 or more")) } else { Ok(tokens) }
     }
 }
 
@@ -98,7 +151,7 @@ fn stop(stop: Option<Stop>) -> Result<Vec<String>, Error> {
         Some(Stop::Many(texts)) => texts,
     };
     if texts.len() > STOPS_MAX || texts.iter().any(|text| text.is_empty() || text.len() > STOP_BYTES_MAX) {
-        return Err(invalid("stop", &format!("takes up to {STOPS_MAX} texts, each of 1 to {STOP_BYTES_MAX} bytes")));
+        return Err(Error::invalid("stop", &format!("takes up to {STOPS_MAX} texts, each of 1 to {STOP_BYTES_MAX} bytes")));
     }
     Ok(texts)
 }
@@ -106,7 +159,7 @@ fn stop(stop: Option<Stop>) -> Result<Vec<String>, Error> {
 fn logit_bias(biases: BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>, Error> {
     let bias = |(id, bias): (String, f32)| match id.parse() {
         Ok(id) => Ok((id, within("logit_bias", bias, -100.0, 100.0)?)),
-        Err(_) => Err(invalid("logit_bias", &format!("has the key `{id}`, which is no token id"))),
+        Err(_) => Err(Error::invalid("logit_bias", &format!("has the key `{id}`, which is no token id"))),
     };
     biases.into_iter().map(bias).collect()
 }
@@ -115,13 +168,8 @@ fn within(name: &str, value: f32, min: f32, max: f32) -> Result<f32, Error> {
     if (min..=max).contains(&value) {
         Ok(value)
     } else {
-        Err(invalid(name, &format!("must be from {min} to {max}; it is {value}")))
+        Err(Error::invalid(name, &format!("must be from {min} to {max}; it is {value}")))
     }
-}
-
-/// 400, naming the field.
-pub(crate) fn invalid(name: &str, what: &str) -> Error {
-    Error::bad_request(format!("`{name}` {what}")).with_param(name)
 }
 
 #[cfg(test)]
@@ -131,7 +179,7 @@ mod tests {
     use super::*;
 
     fn options(body: Value) -> Result<Options, Error> {
-        tessera_sdk::json::parse::<Params>(body.to_string().as_bytes())?.into_options()
+        crate::json::parse::<Params>(body.to_string().as_bytes())?.into_options(&Defaults::default())
     }
 
     #[test]
@@ -192,11 +240,12 @@ mod tests {
 
     #[test]
     fn options_of_a_stream_need_a_stream() {
-        let stream = |body: Value| tessera_sdk::json::parse::<Params>(body.to_string().as_bytes()).expect("fits").stream();
-        assert_eq!(stream(json!({"stream": true})), Ok(Some(stream::Options { include_usage: false })));
+        let stream =
+            |body: Value| crate::json::parse::<Params>(body.to_string().as_bytes()).expect("fits").stream(&Defaults::default());
+        assert_eq!(stream(json!({"stream": true})), Ok(Stream::Events { include_usage: false }));
         let usage = json!({"stream": true, "stream_options": {"include_usage": true}});
-        assert_eq!(stream(usage), Ok(Some(stream::Options { include_usage: true })));
-        assert_eq!(stream(json!({"stream": false})), Ok(None));
+        assert_eq!(stream(usage), Ok(Stream::Events { include_usage: true }));
+        assert_eq!(stream(json!({"stream": false})), Ok(Stream::Whole));
         let error = stream(json!({"stream_options": {}})).expect_err("does not fit");
         assert_eq!(error.param(), Some("stream_options"));
     }
