@@ -1,5 +1,9 @@
 //! `POST /v1/chat/completions`: the messages of the request, and the shape of the answer.
 
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use tessera_sdk::Error;
 use tessera_sdk::generate::{Completion, Event, Logprob, Message, Outcome, Prompt, Token};
@@ -15,9 +19,40 @@ const TOP_LOGPROBS_MAX: u32 = 20;
 /// What this route takes beside the parameters of both.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChatRequest {
-    messages: Vec<RequestMessage>,
+    messages: Messages,
     logprobs: Option<bool>,
     top_logprobs: Option<u32>,
+}
+
+/// A conversation; or, for clients of OPEA, a text to go on with, as on `/v1/completions`.
+#[derive(Debug)]
+enum Messages {
+    Text(String),
+    Many(Vec<RequestMessage>),
+}
+
+impl<'de> Deserialize<'de> for Messages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MessagesVisitor)
+    }
+}
+
+struct MessagesVisitor;
+
+impl<'de> Visitor<'de> for MessagesVisitor {
+    type Value = Messages;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages or a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Messages, E> {
+        Ok(Messages::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, messages: A) -> Result<Messages, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(messages)).map(Messages::Many)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,12 +101,16 @@ impl ChatRequest {
         }
     }
 
-    /// The conversation, as the host takes it.
+    /// The conversation or the text, as the host takes it.
     pub(crate) fn into_prompt(self) -> Result<Prompt, Error> {
-        if self.messages.is_empty() {
+        let messages = match self.messages {
+            Messages::Text(text) => return Ok(text.into()),
+            Messages::Many(messages) => messages,
+        };
+        if messages.is_empty() {
             return Err(Error::invalid("messages", "must have at least one message"));
         }
-        let messages = self.messages.into_iter().enumerate().map(|(index, message)| message.into_message(index));
+        let messages = messages.into_iter().enumerate().map(|(index, message)| message.into_message(index));
         let messages = messages.collect::<Result<Vec<Message>, Error>>()?;
         if messages.last().is_some_and(|last| last.role == "assistant") {
             return Err(Error::invalid(

@@ -38,8 +38,12 @@ async fn chat_completions(mut request: Request) -> Result<Response, Error> {
     let chat: chat::ChatRequest = tessera_sdk::json::parse(&body)?;
     let stream = params.stream(&Defaults::default())?;
     let options = Options { logprobs: chat.logprobs()?, ..params.into_options(&Defaults::default())? };
-    let format = chat::Chat { logprobs: options.logprobs.is_some() };
-    answer(Call { prompt: chat.into_prompt()?, options, stream, format }).await
+    let logprobs = options.logprobs.is_some();
+    match chat.into_prompt()? {
+        // As OPEA answers a text in the place of messages.
+        prompt @ Prompt::Text(_) => answer(Call { prompt, options, stream, format: completions::Text::new(logprobs) }).await,
+        prompt => answer(Call { prompt, options, stream, format: chat::Chat { logprobs } }).await,
+    }
 }
 
 async fn text_completions(mut request: Request) -> Result<Response, Error> {
