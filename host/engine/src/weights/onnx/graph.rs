@@ -27,11 +27,16 @@ const TENSORS_MAX: usize = 1 << 16;
 /// A longer node holds a tensor of its own, and is no operation on parameters.
 const NODE_BYTES_MAX: usize = 4096;
 
+/// Floats that are made of a file, for each of its bytes: there are two numbers of 4 bits in one, and some weights are read twice.
+const NUMBERS_OF_A_BYTE: usize = 4;
+
 /// What quantisers put behind the name of what they replace.
 const SUFFIXES: [&str; 4] = ["_quantized", "_Q4", "_Q8", "_Q4G32"];
 
 /// The operations of a model and its tensors.
 pub(super) struct Graph {
+    /// The file's length.
+    bytes: usize,
     nodes: Vec<Node>,
     tensors: BTreeMap<String, message::Tensor>,
 }
@@ -42,7 +47,7 @@ impl Graph {
     /// # Errors
     /// When it is damaged or too large.
     pub(super) fn read(file: Bytes) -> Result<Graph, String> {
-        let mut graph = Graph { nodes: Vec::new(), tensors: BTreeMap::new() };
+        let mut graph = Graph { bytes: file.len(), nodes: Vec::new(), tensors: BTreeMap::new() };
         fields(file, |field, bytes| if field == GRAPH { graph.add(bytes) } else { Ok(()) })?;
         match graph.tensors.is_empty() {
             true => Err("it has no graph with tensors; is it an ONNX file?".into()),
@@ -76,8 +81,14 @@ impl Graph {
     /// # Errors
     /// When a tensor is damaged or elsewhere, or what reads it is not supported.
     pub(super) fn parameters(&self) -> Result<BTreeMap<String, Entry>, String> {
-        let mut reader =
-            Reader { graph: self, biases: self.biases(), tables: self.tables(), made: BTreeMap::new(), used: BTreeSet::new() };
+        let mut reader = Reader {
+            graph: self,
+            biases: self.biases(),
+            tables: self.tables(),
+            made: BTreeMap::new(),
+            used: BTreeSet::new(),
+            numbers_left: self.bytes.saturating_mul(NUMBERS_OF_A_BYTE),
+        };
         let mut parameters = BTreeMap::new();
         for node in &self.nodes {
             let Some((name, floats)) = reader.read(node)? else { continue };
@@ -112,9 +123,11 @@ impl Graph {
         tables.filter(|(_, table)| self.tensors.contains_key(*table)).collect()
     }
 
+    /// What an operation reads. Only if it has numbers is their count as much as the file is long.
     fn tensor(&self, name: &str) -> Result<Array, String> {
         let tensor = self.tensors.get(name).ok_or_else(|| format!("`{name}` is no tensor of the file"))?;
-        Array::new(tensor)
+        let array = Array::new(tensor)?;
+        if array.len() == 0 { Err(format!("`{name}` is empty")) } else { Ok(array) }
     }
 }
 
@@ -127,6 +140,8 @@ struct Reader<'a> {
     made: BTreeMap<&'a str, (&'a str, Floats)>,
     /// Tensors that are part of a parameter under another name.
     used: BTreeSet<&'a str>,
+    /// Numbers that may still be made floats of.
+    numbers_left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -159,8 +174,8 @@ impl<'a> Reader<'a> {
             return Err(format!("the rows of `{source}` have several scales, which is not supported"));
         }
         let zero = node.input(2).map(|name| self.graph.tensor(name)).transpose()?;
-        let floats = quantized::linear(node, &self.graph.tensor(source)?, &scales, zero.as_ref())?;
-        self.used.extend([Some(source), Some(scale), node.input(2)].into_iter().flatten());
+        let floats = quantized::linear(node, &self.take(source)?, &scales, zero.as_ref())?;
+        self.used.extend([Some(scale), node.input(2)].into_iter().flatten());
         if source != x {
             return Ok(Some((plain(source).into(), floats)));
         }
@@ -177,8 +192,8 @@ impl<'a> Reader<'a> {
             return Err(format!("`{packed}` has its groups in an order of their own, which is not supported"));
         }
         let zeros = node.input(3).map(|name| self.graph.tensor(name)).transpose()?;
-        let floats = quantized::blocks(node, &self.graph.tensor(packed)?, &self.graph.tensor(scales)?, zeros.as_ref())?;
-        self.used.extend([Some(packed), Some(scales), node.input(3)].into_iter().flatten());
+        let floats = quantized::blocks(node, &self.take(packed)?, &self.graph.tensor(scales)?, zeros.as_ref())?;
+        self.used.extend([Some(scales), node.input(3)].into_iter().flatten());
         Ok((self.name(node, packed, node.input(5)), floats))
     }
 
@@ -188,7 +203,7 @@ impl<'a> Reader<'a> {
         let (source, floats) = match self.made.remove(weight) {
             Some(made) => made,
             None if self.graph.tensors.contains_key(weight) => {
-                let array = self.graph.tensor(weight)?;
+                let array = self.take(weight)?;
                 let values = array.floats().ok_or_else(|| format!("the weight `{weight}` has no floats"))?;
                 (weight, Floats { shape: array.shape, values })
             }
@@ -197,8 +212,16 @@ impl<'a> Reader<'a> {
         let bias = node.input(2).filter(|_| node.op_type == "Gemm");
         let floats = if is_transposed { floats.transposed() } else { Some(floats) };
         let floats = floats.ok_or_else(|| format!("the weight `{source}` is no matrix"))?;
-        self.used.insert(source);
         Ok(Some((self.name(node, source, bias), floats)))
+    }
+
+    /// A weight that floats are about to be made of. A file can name one often, which is to cost no more than its size allows.
+    fn take(&mut self, name: &'a str) -> Result<Array, String> {
+        let array = self.graph.tensor(name)?;
+        let left = self.numbers_left.checked_sub(array.len());
+        self.numbers_left = left.ok_or_else(|| format!("too many operations read the weight `{name}` or others"))?;
+        self.used.insert(name);
+        Ok(array)
     }
 
     fn gemm(&mut self, node: &'a Node) -> Result<Option<(String, Floats)>, String> {

@@ -179,6 +179,18 @@ fn scales_may_be_one_or_of_an_axis_or_of_blocks_along_it() {
 }
 
 #[test]
+fn a_small_file_makes_no_large_weights() {
+    let endless = tensor("w", FLOAT, &[0, i64::MAX], &[]);
+    assert!(refusal(vec![node("MatMul", &["x", "w"], "y", &[])], vec![endless]).contains("`w` is empty"));
+    let x = tensor("w_quantized", INT8, &[0, 1 << 40, 1 << 40], &[]);
+    assert!(dequantized(x, floats("scale", &[0], &[]), &[("axis", 0)]).is_err());
+    let outputs: Vec<String> = (0..1000).map(|number| format!("y{number}")).collect();
+    let often = outputs.iter().map(|output| node("DequantizeLinear", &["w_quantized", "scale"], output, &[]));
+    let tensors = vec![tensor("w_quantized", INT8, &[1 << 16], &[1; 1 << 16]), floats("scale", &[], &[1.0])];
+    assert!(refusal(often.collect(), tensors).contains("too many operations"));
+}
+
+#[test]
 fn what_is_not_supported_is_named() {
     let x = || vec![tensor("w_quantized", INT8, &[2, 2], &[0; 4])];
     let error = refusal(vec![node("MatMulInteger", &["x", "w_quantized"], "y", &[])], x());
