@@ -109,9 +109,11 @@ impl FakeStore {
     }
 
     async fn pass(&self) -> Result<()> {
-        self.count(|counts| counts.operations += 1);
+        self.count(|counts| {
+            counts.operations += 1;
+            counts.waiting += usize::from(self.gate.is_some());
+        });
         if let Some(gate) = &self.gate {
-            self.count(|counts| counts.waiting += 1);
             let waiting = Waiting(self);
             gate.acquire().await.expect("it is never closed").forget();
             drop(waiting);
