@@ -224,7 +224,7 @@ impl Blobs for Shared {
             store.pass().await?;
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await {
-                bytes.extend_from_slice(&piece.map_err(|error| StoreError::Failed(error.to_string()))?);
+                bytes.extend_from_slice(&piece.map_err(|error| StoreError::Invalid(error.to_string()))?);
                 if bytes.len() as u64 > bytes_max {
                     return Err(StoreError::Full { bytes_max });
                 }
