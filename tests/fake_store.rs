@@ -109,9 +109,11 @@ impl FakeStore {
     }
 
     async fn pass(&self) -> Result<()> {
-        self.count(|counts| counts.operations += 1);
+        self.count(|counts| {
+            counts.operations += 1;
+            counts.waiting += usize::from(self.gate.is_some());
+        });
         if let Some(gate) = &self.gate {
-            self.count(|counts| counts.waiting += 1);
             let waiting = Waiting(self);
             gate.acquire().await.expect("it is never closed").forget();
             drop(waiting);
@@ -222,7 +224,7 @@ impl Blobs for Shared {
             store.pass().await?;
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await {
-                bytes.extend_from_slice(&piece.map_err(|error| StoreError::Failed(error.to_string()))?);
+                bytes.extend_from_slice(&piece.map_err(|error| StoreError::Invalid(error.to_string()))?);
                 if bytes.len() as u64 > bytes_max {
                     return Err(StoreError::Full { bytes_max });
                 }

@@ -132,13 +132,7 @@ impl Call {
 
     /// Waits until then.
     pub(crate) async fn timed_out(&self) {
-        loop {
-            let until = self.until();
-            tokio::time::sleep_until(until).await;
-            if self.until() == until {
-                return;
-            }
-        }
+        reached(|| self.until()).await;
     }
 
     /// Gives the guest so much time from now on, after its answer; says when that is over.
@@ -155,6 +149,17 @@ impl Call {
             self.verdict.get_or_init(|| Fault::CpuTime); // the first one counts
         }
         !is_over
+    }
+}
+
+/// Waits until a moment that may be put off meanwhile.
+async fn reached(moment: impl Fn() -> Instant) {
+    loop {
+        let until = moment();
+        tokio::time::sleep_until(until).await;
+        if moment() == until {
+            return;
+        }
     }
 }
 
@@ -193,7 +198,22 @@ pub(crate) fn ask<T>(mut store: StoreContextMut<'_, Ctx>, ask: impl FnOnce(Autho
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_moment_that_is_put_off_while_one_waits_for_it_is_waited_for_again() {
+        let (now, looks) = (Instant::now(), Cell::new(0));
+        let later = now + Duration::from_millis(20);
+        reached(|| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 { now } else { later }
+        })
+        .await;
+        assert!(Instant::now() >= later);
+        assert_eq!(looks.get(), 4, "it was another after the first wait, and the same after the second");
+    }
 
     #[test]
     fn a_clients_id_is_taken_only_if_it_is_plain() {

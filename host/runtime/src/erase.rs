@@ -20,12 +20,17 @@ struct Place {
 }
 
 /// What there is to delete from.
-struct Kept<'a> {
-    data: &'a Path,
-    stores: &'a dyn Erase,
+pub struct Kept<'a> {
+    /// The server's data folder.
+    pub data: &'a Path,
+    /// What components keep.
+    pub stores: &'a dyn Erase,
+    /// Is called when the keys are deleted: has a server that runs take none of them from then on.
+    pub forget_keys: &'a dyn Fn(),
 }
 
-/// All of them. The keys go first: nobody writes anything new then.
+/// All of them. The keys go first: nobody comes with one of them then and writes anew. Requests that run, and callers by a token,
+/// still may.
 const PLACES: [Place; 3] = [
     Place { name: "keys", erase: erase_keys },
     Place { name: "store", erase: erase_store },
@@ -63,14 +68,14 @@ pub enum EraseError {
     },
 }
 
-/// Deletes everything that a data folder and its stores hold of a tenant, but for the audit log. Where it fails it can be done
-/// again. Blocks.
+/// Deletes everything that a data folder and its stores hold of a tenant, but for the audit log. What requests that run meanwhile
+/// write may be left. It can be done again, then as well as where it fails. Blocks.
 ///
 /// # Errors
 /// As [`EraseError`] says; some of it may be deleted then.
-pub fn erase_tenant(data: &Path, stores: &dyn Erase, tenant: &str) -> Result<Vec<Erased>, EraseError> {
-    let (kept, tenant) = (Kept { data, stores }, tenant.parse()?);
-    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(&kept, &tenant)? })).collect()
+pub fn erase_tenant(kept: &Kept<'_>, tenant: &str) -> Result<Vec<Erased>, EraseError> {
+    let tenant = tenant.parse()?;
+    PLACES.iter().map(|place| Ok(Erased { place: place.name, entries: (place.erase)(kept, &tenant)? })).collect()
 }
 
 /// The record of an erasure: `begin` before it, `done` or `failed` after it.
@@ -86,13 +91,15 @@ pub fn erasure(action: &str, tenant: &str, erased: &[Erased]) -> Record {
     if counts.is_empty() { record } else { record.with_detail([("erased", Value::Object(counts))]) }
 }
 
-/// The tenant's keys. A running server forgets them within a second.
+/// The tenant's keys.
 fn erase_keys(kept: &Kept<'_>, tenant: &Tenant) -> Result<u64, EraseError> {
     let file = kept.data.join(KEYS_FILE);
     if !file.exists() {
         return Ok(0);
     }
-    Ok(Keys::change(&file, |keys| Ok(keys.forget(tenant)))?)
+    let keys = Keys::change(&file, |keys| Ok(keys.forget(tenant)))?;
+    (kept.forget_keys)();
+    Ok(keys)
 }
 
 /// The tenant's values, files and documents.
@@ -125,6 +132,7 @@ fn count(folder: &Path) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Mutex;
 
     use policy::{Labels, NewKey, Selection};
@@ -147,6 +155,10 @@ mod tests {
         FakeStore(Mutex::new(vec!["t", "u"]))
     }
 
+    fn erase(data: &tempfile::TempDir, stores: &FakeStore, tenant: &str) -> Result<Vec<Erased>, EraseError> {
+        erase_tenant(&Kept { data: data.path(), stores, forget_keys: &|| {} }, tenant)
+    }
+
     fn data() -> tempfile::TempDir {
         let data = tempfile::tempdir().expect("a folder");
         for tenant in ["t", "u", "t"].map(|tenant| tenant.parse::<Tenant>().expect("a name")) {
@@ -166,7 +178,7 @@ mod tests {
     fn a_tenants_keys_rows_and_files_are_deleted_and_those_of_others_stay() {
         let (data, stores) = (data(), stores());
         let erased = |tenant| {
-            let erased = erase_tenant(data.path(), &stores, tenant).expect("deletes");
+            let erased = erase(&data, &stores, tenant).expect("deletes");
             erased.iter().map(|one| one.entries).collect::<Vec<_>>()
         };
         assert_eq!(erased("t"), [2, 1, 2]);
@@ -178,10 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_forgotten_before_anything_else_is_deleted() {
+        let (data, stores, rows) = (data(), stores(), Cell::new(0));
+        let forget_keys = || {
+            let keys = Keys::read(&data.path().join(KEYS_FILE)).expect("is there");
+            assert!(keys.iter().all(|key| key.tenant.as_str() != "t"));
+            rows.set(stores.0.lock().expect("nobody panics with it").len());
+        };
+        erase_tenant(&Kept { data: data.path(), stores: &stores, forget_keys: &forget_keys }, "t").expect("deletes");
+        assert_eq!((rows.get(), stores.0.lock().expect("nobody panics with it").len()), (2, 1));
+    }
+
+    #[test]
     fn what_is_no_tenant_deletes_nothing() {
         let data = data();
         for tenant in ["", ".", "..", "../tenants/t", "a/b", "a\0", &"a".repeat(129)] {
-            assert!(matches!(erase_tenant(data.path(), &stores(), tenant), Err(EraseError::Name(_))), "{tenant}");
+            assert!(matches!(erase(&data, &stores(), tenant), Err(EraseError::Name(_))), "{tenant}");
         }
         assert!(data.path().join("tenants/t/one").exists());
     }
@@ -190,13 +214,13 @@ mod tests {
     fn keys_that_can_not_be_read_are_told_and_left() {
         let data = data();
         std::fs::write(data.path().join(KEYS_FILE), "[[key]]\ntenant = \"t\"\n").expect("written");
-        assert!(matches!(erase_tenant(data.path(), &stores(), "t"), Err(EraseError::Keys(_))));
+        assert!(matches!(erase(&data, &stores(), "t"), Err(EraseError::Keys(_))));
     }
 
     #[test]
     fn a_folder_with_nothing_in_it_is_no_error() {
         let data = tempfile::tempdir().expect("a folder");
-        let erased = erase_tenant(data.path(), &FakeStore(Mutex::default()), "t").expect("deletes");
+        let erased = erase(&data, &FakeStore(Mutex::default()), "t").expect("deletes");
         assert!(erased.iter().all(|erased| erased.entries == 0));
     }
 }

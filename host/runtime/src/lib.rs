@@ -43,7 +43,7 @@ pub use component::files::ComponentFiles;
 pub use component::record::{ComponentRecord, RecordError};
 pub use component::{LoadError, Manifest, Reuse};
 pub use config::{AuthConfig, AuthMode, ConfigError, CorsConfig, OidcConfig, ServerConfig, StoreConfig, TlsConfig};
-pub use erase::{EraseError, Erased, erase_tenant, erasure};
+pub use erase::{EraseError, Erased, Kept, erase_tenant, erasure};
 pub use facts::protected;
 pub use guard::manifest::GuardManifest;
 pub use http::server::{Backends, Server, ServerError};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use policy::audit::{Disk, Log, LogError};
-use runtime::{AUDIT_FOLDER, ServerConfig, Stores, erase_tenant, erasure};
+use runtime::{AUDIT_FOLDER, Kept, ServerConfig, Stores, erase_tenant, erasure};
 use serde_json::Value;
 
 use super::audit::Place;
@@ -52,7 +52,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             log.sync()?;
             let config = ServerConfig { data: data.clone(), ..settings };
             let stores = Stores::open(&config).context("what components keep can't be deleted");
-            let erased = stores.and_then(|stores| Ok(erase_tenant(&data, stores.erase.as_ref(), &args.tenant)?));
+            let erased = stores.and_then(|stores| {
+                let kept = Kept { data: &data, stores: stores.erase.as_ref(), forget_keys: &|| {} }; // no server runs
+                Ok(erase_tenant(&kept, &args.tenant)?)
+            });
             let record = match &erased {
                 Ok(erased) => erasure("done", &args.tenant, erased),
                 Err(_) => erasure("failed", &args.tenant, &[]),

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use policy::BlobVerb;
+use store::Place;
 use store::blob as back;
-use store::{Place, StoreError};
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, Accessor, HasSelf};
 
@@ -33,10 +32,8 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         body: Body,
     ) -> Result<Info, Error> {
         let (context, place) = granted(host, BlobVerb::Put, &container)?;
-        let (body, is_broken) = host.with(|mut store| incoming(&mut store, body))?;
-        let put = context.stores.blobs.put(&place, &name, &content_type, body);
-        let put = async { put.await.map_err(|cause| broken_off(cause, &is_broken)) };
-        context.within(put).await.map(info)
+        let body = host.with(|mut store| incoming(&mut store, body))?;
+        context.within(context.stores.blobs.put(&place, &name, &content_type, body)).await.map(info)
     }
 
     async fn get(host: &Accessor<Ctx, Self>, container: String, name: String, range: Option<Range>) -> Result<File, Error> {
@@ -81,33 +78,15 @@ fn granted(host: &Accessor<Ctx, HasSelf<Ctx>>, verb: BlobVerb, container: &str) 
     Ok((context, place(permit)?))
 }
 
-/// Fires when the guest breaks a body off.
-type IsBroken = Arc<AtomicBool>;
-
 /// A body that the guest gives.
-fn incoming(store: &mut Access<'_, Ctx>, body: Body) -> Result<(back::Body, IsBroken), Error> {
-    let is_broken = IsBroken::default();
-    let body = match body {
-        Body::Whole(bytes) => stream::once(async { io::Result::Ok(Bytes::from(bytes)) }).boxed(),
+fn incoming(store: &mut Access<'_, Ctx>, body: Body) -> Result<back::Body, Error> {
+    match body {
+        Body::Whole(bytes) => Ok(stream::once(async { io::Result::Ok(Bytes::from(bytes)) }).boxed()),
         Body::Streamed(chunks) => {
             let unusable = |_| error(ErrorCode::InvalidInput, "the body's streams are not usable");
             let (body, _sent) = exchange::take(store, chunks).map_err(unusable)?;
-            let broken = is_broken.clone();
-            let failed = move |cause| {
-                broken.store(true, Ordering::Relaxed);
-                io::Error::other(cause)
-            };
-            body.into_data_stream().map_err(failed).boxed()
+            Ok(body.into_data_stream().map_err(io::Error::other).boxed())
         }
-    };
-    Ok((body, is_broken))
-}
-
-/// A failure of the store that is none: what was to be put there broke off.
-fn broken_off(cause: StoreError, is_broken: &AtomicBool) -> StoreError {
-    match cause {
-        StoreError::Failed(_) if is_broken.load(Ordering::Relaxed) => StoreError::Invalid("the body broke off".into()),
-        cause => cause,
     }
 }
 

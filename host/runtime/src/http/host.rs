@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::request::Visitor;
 use super::server::Shared;
 use super::{admin, describe, error, mcp};
-use crate::audit;
-use crate::erase::{self, Erased};
+use crate::erase::{self, Erased, Kept};
 use crate::registry::Refusal;
+use crate::{audit, auth};
 
 const MODELS_OWNER: &str = "tessera";
 
@@ -90,9 +90,18 @@ async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, P
     if audit.administered(erase::erasure("begin", &tenant, &[])).await.is_err() {
         return audit::unavailable();
     }
-    let (data, name) = (shared.config.data.clone(), tenant.clone());
     let Some(stores) = shared.sandbox.stores.load_full() else { return audit::unavailable() };
-    let erased = tokio::task::spawn_blocking(move || erase::erase_tenant(&data, stores.erase.as_ref(), &name)).await;
+    let (server, name) = (shared.clone(), tenant.clone());
+    let erase = move || {
+        let forget_keys = || {
+            if let Some(auth) = &server.auth {
+                auth::reload_keys(auth, &server.config.keys_file(), &server.sandbox.audit);
+            }
+        };
+        let kept = Kept { data: &server.config.data, stores: stores.erase.as_ref(), forget_keys: &forget_keys };
+        erase::erase_tenant(&kept, &name)
+    };
+    let erased = tokio::task::spawn_blocking(erase).await;
     match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
         Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
             Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),

@@ -19,7 +19,7 @@ use crate::sandbox::Ctx;
 pub(crate) struct Background(Arc<watch::Sender<usize>>);
 
 /// One of them, until it is dropped.
-struct Going(Arc<watch::Sender<usize>>);
+pub(super) struct Going(Arc<watch::Sender<usize>>);
 
 impl Background {
     fn begin(&self) -> Going {
@@ -40,23 +40,30 @@ impl Drop for Going {
     }
 }
 
+/// Counts a request whose guest may go on after its answer. It is from before the answer, so that a server that ends just then
+/// waits for it.
+pub(super) fn begin(accessor: &Accessor<Ctx>, slot: &Slot) -> Option<Going> {
+    let may_go_on = !time(slot).is_zero();
+    may_go_on.then(|| accessor.with(|mut store| store.data_mut().sandbox.background.begin()))
+}
+
 /// Lets a guest go on after its answer, as long as its policy says and until it has nothing more to do. What is not done then
 /// goes with its instance.
-pub(super) async fn go_on(accessor: &Accessor<Ctx>, slot: &Slot, call: &Call) {
-    let time = Duration::from_millis(call.governance.rights().policy.limits().background_ms_max);
-    if time.is_zero() || call.gone.is_cancelled() {
-        return;
-    }
-    let until = call.go_on(time);
+pub(super) async fn go_on(accessor: &Accessor<Ctx>, slot: &Slot, call: &Call, going: Option<Going>) {
+    let Some(_going) = going.filter(|_| !call.gone.is_cancelled()) else { return };
+    let until = call.go_on(time(slot));
     slot.put_off(call.deadline, until);
-    let background = accessor.with(|mut store| store.data_mut().sandbox.background.clone());
-    let _going = background.begin();
     tokio::select! {
         // Such an instance serves one request at a time, so that these are all of this one.
         () = poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)) => {}
         () = call.gone.cancelled() => slot.close(),
         () = tokio::time::sleep_until(until) => slot.close(),
     }
+}
+
+/// Time that a guest has after its answer.
+fn time(slot: &Slot) -> Duration {
+    Duration::from_millis(slot.rights.policy.limits().background_ms_max)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use wasmtime::component::{Accessor, GuestTaskId};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use super::background::go_on;
+use super::background::{begin, go_on};
 use super::{Fault, Incoming, Job, Reply, Response, Slot, Work, invoke};
 use crate::bindings::Service;
 use crate::bindings::guard::Guards;
@@ -31,13 +31,15 @@ pub(super) async fn run(accessor: &Accessor<Ctx>, guest: &Guest, slot: &Slot, wo
     let _over = call.gone.clone().drop_guard(); // a shared instance lives on; what the guest left running for this call ends
     match (job, &guest.http, &guest.guard) {
         (Job::Serve(request, reply), Some(HttpGuest::Handler(service)), _) => {
+            let going = begin(accessor, slot);
             serve_handler(accessor, service, Incoming { request, call: call.clone(), reply }).await?;
-            go_on(accessor, slot, &call).await;
+            go_on(accessor, slot, &call, going).await;
             Ok(())
         }
         (Job::Serve(request, reply), Some(HttpGuest::Proxy(proxy)), _) => {
+            let going = begin(accessor, slot);
             Box::pin(serve_http(accessor, proxy, Incoming { request, call: call.clone(), reply })).await?;
-            go_on(accessor, slot, &call).await;
+            go_on(accessor, slot, &call, going).await;
             Ok(())
         }
         (Job::Check(question, reply), _, Some(guards)) => check(accessor, guards, question, call, reply).await,
