@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::tenants::IDLE;
 use super::{Store, failed, lock};
 use crate::{Name, Result};
 
@@ -97,7 +98,9 @@ fn keep(store: &Store, wanted: &Wanted) {
                     lease.rest();
                 }
             }
-            store.tenants.close_idle();
+            if let Some(time) = Instant::now().checked_sub(IDLE) {
+                store.tenants.close_unused_since(time);
+            }
             round = Instant::now() + ROUND;
         }
     }

@@ -17,7 +17,7 @@ use crate::{Name, Result};
 const OPEN_MAX: usize = 64;
 
 /// How long after its last use a tenant's data are closed.
-const IDLE: Duration = Duration::from_secs(300);
+pub(super) const IDLE: Duration = Duration::from_secs(300);
 
 /// How long to wait until nobody uses what is to be closed.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -54,6 +54,15 @@ pub(super) struct Lease {
     slot: Arc<Slot>,
     /// There until this is dropped.
     tenant: Option<Arc<Tenant>>,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Somebody asked for it.
+    Use,
+    /// Nobody waits for it: it does not count as a use.
+    Tending,
 }
 
 /// A draft, for whose sake a tenant's data stay open. It does not keep them from being erased.
@@ -78,7 +87,9 @@ impl Drop for Lease {
         self.tenant = None;
         let mut state = lock(&self.slot.state);
         state.users -= 1;
-        state.used = Some(Instant::now());
+        if self.purpose == Purpose::Use {
+            state.used = Some(Instant::now());
+        }
         self.slot.changed.notify_all();
     }
 }
@@ -124,7 +135,7 @@ impl Tenants {
         if is_there { self.lease(name).map(Some) } else { Ok(None) }
     }
 
-    /// A tenant's data, if they are open.
+    /// A tenant's data to tend them, if they are open. They stay unused by that.
     pub(super) fn opened(&self, name: &Name) -> Option<Lease> {
         let slot = Arc::clone(lock(&self.slots).get(name)?);
         let mut state = lock(&slot.state);
@@ -134,7 +145,7 @@ impl Tenants {
         let tenant = Some(Arc::clone(state.tenant.as_ref()?));
         state.users += 1;
         drop(state);
-        Some(Lease { slot, tenant })
+        Some(Lease { slot, tenant, purpose: Purpose::Tending })
     }
 
     /// The names of the tenants that are open.
@@ -142,10 +153,10 @@ impl Tenants {
         lock(&self.slots).keys().cloned().collect()
     }
 
-    /// Closes what has not been used for long.
-    pub(super) fn close_idle(&self) {
+    /// Closes what has not been used since a time.
+    pub(super) fn close_unused_since(&self, time: Instant) {
         for (name, slot) in self.all() {
-            let is_idle = lock(&slot.state).used.is_none_or(|used| used.elapsed() >= IDLE);
+            let is_idle = lock(&slot.state).used.is_none_or(|used| used <= time);
             if is_idle {
                 slot.close_unused();
             }
@@ -204,7 +215,7 @@ impl Tenants {
         let tenant = state.tenant.clone();
         state.users += 1;
         drop(state);
-        Ok((Lease { slot, tenant }, was_opened))
+        Ok((Lease { slot, tenant, purpose: Purpose::Use }, was_opened))
     }
 
     fn open_tenant(&self, name: &Name) -> Result<Tenant> {

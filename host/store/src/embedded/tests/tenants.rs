@@ -1,5 +1,7 @@
 //! Opening, closing and erasing.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, stream};
@@ -68,6 +70,21 @@ fn more_tenants_than_may_be_open_are_served() {
     for tenant in 0..70 {
         assert!(store.wait(Values::get(store.store(), &of_tenant(&format!("t{tenant}"), "kv"), "k")).unwrap().is_some());
     }
+}
+
+#[test]
+fn what_is_only_tended_counts_as_unused() {
+    let store = Fixture::new();
+    let acme = "acme".parse().unwrap();
+    set(&store, "acme").unwrap();
+    let used = Instant::now();
+    let tenants = &store.store().store.tenants;
+    tenants.opened(&acme).unwrap().rest();
+    tenants.close_unused_since(used);
+    assert!(tenants.opened(&acme).is_none());
+    set(&store, "acme").unwrap();
+    tenants.close_unused_since(used);
+    assert!(tenants.opened(&acme).is_some());
 }
 
 #[test]
