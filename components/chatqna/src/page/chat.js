@@ -63,19 +63,36 @@ async function list() {
   }
 }
 
+// A document of the list: without a collection asked for, of any.
 function row(file) {
-  const item = element('li', file.name);
+  const item = element('li');
+  const name = element('span', file.name);
+  const asked = collection() || byId('collection').placeholder;
+  if (file.index_name !== asked) name.append(element('small', ` in ${file.index_name}`));
   const remove = element('button', '✕');
   remove.type = 'button';
   remove.title = `Delete ${file.name}`;
   remove.addEventListener('click', async () => {
-    if (!confirm(`Delete ${file.name}?`)) return;
-    const body = JSON.stringify({ file_path: file.name, ...(collection() && { index_name: collection() }) });
-    await fetch('/v1/dataprep/delete', { method: 'POST', headers: headers({ 'content-type': 'application/json' }), body });
-    list();
+    if (!confirm(`Delete ${file.name} from ${file.index_name}?`)) return;
+    remove.disabled = true;
+    try {
+      await forget(file);
+      await list();
+    } catch (error) {
+      remove.disabled = false;
+      name.replaceChildren(`${file.name}: ${error.message}`);
+      name.className = 'bad';
+    }
   });
-  item.append(remove);
+  item.append(name, remove);
   return item;
+}
+
+async function forget(file) {
+  const body = JSON.stringify({ file_path: file.name, index_name: file.index_name });
+  const post = { method: 'POST', headers: headers({ 'content-type': 'application/json' }), body };
+  const response = await fetch('/v1/dataprep/delete', post);
+  if (!response.ok) throw new Error(await failure(response));
 }
 
 // How the files of an upload go on: a line for each.
