@@ -3,6 +3,7 @@
 
 const byId = (id) => document.getElementById(id);
 const conversation = byId('conversation');
+const HISTORY_MAX = 6; // messages told again with a question: three questions with their answers
 let history = [];
 let running = null;
 
@@ -229,7 +230,7 @@ async function ask(question) {
       if (piece.usage) meta.textContent = cost(piece.usage, first, performance.now() - began);
     }
     if (!isWhole) throw new Error('the answer broke off');
-    history = [...messages, { role: 'assistant', content: text }];
+    history = [...messages, { role: 'assistant', content: text }].slice(-HISTORY_MAX);
   } catch (error) {
     const why = error.name === 'AbortError' ? 'stopped' : error.message;
     article.append(element('p', why, 'meta bad'));
