@@ -3,6 +3,7 @@
 
 const byId = (id) => document.getElementById(id);
 const conversation = byId('conversation');
+const HISTORY_MAX = 6; // messages told again with a question: three questions with their answers
 let history = [];
 let running = null;
 
@@ -63,56 +64,102 @@ async function list() {
   }
 }
 
+// A document of the list: without a collection asked for, of any.
 function row(file) {
-  const item = element('li', file.name);
+  const item = element('li');
+  const name = element('span', file.name);
+  const asked = collection() || byId('collection').placeholder;
+  if (file.index_name !== asked) name.append(element('small', ` in ${file.index_name}`));
   const remove = element('button', '✕');
   remove.type = 'button';
   remove.title = `Delete ${file.name}`;
   remove.addEventListener('click', async () => {
-    if (!confirm(`Delete ${file.name}?`)) return;
-    const body = JSON.stringify({ file_path: file.name, ...(collection() && { index_name: collection() }) });
-    await fetch('/v1/dataprep/delete', { method: 'POST', headers: headers({ 'content-type': 'application/json' }), body });
-    list();
+    if (!confirm(`Delete ${file.name} from ${file.index_name}?`)) return;
+    remove.disabled = true;
+    try {
+      await forget(file);
+      await list();
+    } catch (error) {
+      remove.disabled = false;
+      name.replaceChildren(`${file.name}: ${error.message}`);
+      name.className = 'bad';
+    }
   });
-  item.append(remove);
+  item.append(name, remove);
   return item;
 }
 
-async function upload(files) {
-  const form = new FormData();
-  for (const file of files) form.append('files', file, file.name);
-  if (collection()) form.append('index_name', collection());
-  const shown = byId('uploads');
-  const items = new Map();
-  const tell = (name, text, isBad) => {
-    if (!items.has(name)) {
-      items.set(name, element('li'));
-      shown.append(items.get(name));
+async function forget(file) {
+  const body = JSON.stringify({ file_path: file.name, index_name: file.index_name });
+  const post = { method: 'POST', headers: headers({ 'content-type': 'application/json' }), body };
+  const response = await fetch('/v1/dataprep/delete', post);
+  if (!response.ok) throw new Error(await failure(response));
+}
+
+// How the files of an upload go on: a line for each.
+class Uploads {
+  constructor(names) {
+    this.names = names;
+    this.lines = names.map((name) => element('li', `${name}: uploading…`));
+    this.isOver = names.map(() => false);
+    this.at = 0;
+    byId('uploads').append(...this.lines);
+  }
+
+  say(text, at = this.at) {
+    this.lines[at].textContent = `${this.names[at]}: ${text}`;
+  }
+
+  end(text, isBad, at = this.at) {
+    this.say(text, at);
+    this.lines[at].classList.toggle('bad', isBad);
+    this.isOver[at] = true;
+  }
+
+  // What is not over yet ends like this; the others keep what became of them.
+  fail(why) {
+    this.isOver.forEach((isOver, at) => isOver || this.end(why, true, at));
+  }
+
+  // A step, as dataprep tells it: one file after the other, in the order they were sent.
+  take(step) {
+    if (step.error && !step.event) throw new Error(step.error.message);
+    if (step.event === 'started') {
+      this.at = step.number - 1;
+      this.say('reading…');
     }
-    items.get(name).textContent = `${name}: ${text}`;
-    items.get(name).classList.toggle('bad', Boolean(isBad));
-  };
-  for (const file of files) tell(file.name, 'uploading…');
+    if (step.event === 'parsed') this.say(step.pages ? `${step.pages} pages read` : 'read');
+    if (step.event === 'embedded') this.say(`${step.chunks} of ${step.of} passages`);
+    if (step.event === 'finished') this.end(became(step), Boolean(step.error));
+  }
+}
+
+function became(file) {
+  if (file.error) return file.error.message;
+  if (file.status === 'duplicate') return `the same as ${file.same_as}, which is there`;
+  return file.status === 'unchanged' ? 'unchanged' : `stored, ${file.chunks} passages`;
+}
+
+async function upload(files) {
+  if (!files.length) return;
+  const named = new Map(files.map((file) => [file.name, file])); // a name names one document
+  const form = new FormData();
+  for (const [name, file] of named) form.append('files', file, name);
+  if (collection()) form.append('index_name', collection());
+  const uploads = new Uploads([...named.keys()]);
   try {
     const response = await fetch('/v1/dataprep/ingest', { method: 'POST', headers: headers({ accept: 'text/event-stream' }), body: form });
     if (!response.ok) throw new Error(await failure(response));
     for await (const data of events(response)) {
-      if (data === '[DONE]') break;
-      progress(JSON.parse(data), tell);
+      const step = JSON.parse(data);
+      if (step.files) break; // the end, with what each file was told already
+      uploads.take(step);
     }
+    uploads.fail('the server broke off: upload it again');
   } catch (error) {
-    for (const file of files) tell(file.name, error.message, true);
+    uploads.fail(error.message);
   }
   list();
-}
-
-function progress(event, tell) {
-  if (event.error && !event.name) throw new Error(event.error.message ?? event.error);
-  for (const file of event.files ?? [event]) {
-    if (!file.name) continue;
-    const counts = file.total ? ` ${file.embedded ?? 0} of ${file.total}` : '';
-    tell(file.name, file.error ? file.error.message ?? file.error : `${file.status ?? file.stage ?? 'working'}${counts}`, file.error);
-  }
 }
 
 // Questions
@@ -183,7 +230,7 @@ async function ask(question) {
       if (piece.usage) meta.textContent = cost(piece.usage, first, performance.now() - began);
     }
     if (!isWhole) throw new Error('the answer broke off');
-    history = [...messages, { role: 'assistant', content: text }];
+    history = [...messages, { role: 'assistant', content: text }].slice(-HISTORY_MAX);
   } catch (error) {
     const why = error.name === 'AbortError' ? 'stopped' : error.message;
     article.append(element('p', why, 'meta bad'));
