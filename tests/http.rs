@@ -263,6 +263,8 @@ fn the_hosts_own_routes_say_what_is_there() {
 #[test]
 fn metrics_count_requests_by_component_and_status() {
     let server = TestServer::with_guest("echo");
+    let metrics = server.get("/metrics").text();
+    assert!(metrics.contains("tessera_http_requests_total{component=\"echo\",status=\"200\"} 0\n"), "before any: {metrics}");
     assert_eq!((server.get("/c/echo/hello").status, server.get("/c/echo/nothing").status), (200, 404));
     let statistics = server.get("/v1/statistics").json();
     assert!(statistics["echo"]["p99_latency"].as_f64().is_some_and(|seconds| seconds > 0.0), "{statistics}");

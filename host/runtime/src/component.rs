@@ -364,6 +364,9 @@ impl Component {
         let governance = Arc::new(Governance::new(policy, digest.clone(), sandbox));
         let (version, signer) = (&manifest.version, admitted.signer.as_deref().unwrap_or("-"));
         tracing::info!(component = %manifest.name, %version, %digest, signer, "is loaded");
+        if exports.serves_http() {
+            sandbox.metrics.serves(manifest.name.as_str());
+        }
         Ok(Component {
             manifest,
             identity,

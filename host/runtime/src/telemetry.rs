@@ -262,6 +262,12 @@ impl Metrics {
         self.refusals.get_or_create(&OfRefusal { reason }).inc();
     }
 
+    /// Shows a component's requests from now on, before there is any.
+    pub(crate) fn serves(&self, component: &str) {
+        let ok = OfStatus { component: component.into(), status: StatusCode::OK.as_u16() };
+        drop((self.requests.get_or_create(&ok), self.seconds.get_or_create(&OfComponent { component: component.into() })));
+    }
+
     pub(crate) fn request(&self, component: &str, status: StatusCode, took: Duration) {
         self.requests.get_or_create(&OfStatus { component: component.into(), status: status.as_u16() }).inc();
         self.seconds.get_or_create(&OfComponent { component: component.into() }).observe(took.as_secs_f64());
