@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TransactionError, WriteTransaction,
+};
 
 use super::record::{Record, Run, ids};
 use super::{failed, lock};
@@ -125,7 +127,14 @@ impl Truth {
         let _turn = lock(&self.turn);
         let mut transaction = self.database.begin_write().map_err(|error| self.broken(error))?;
         transaction.set_durability(Durability::None).map_err(failed)?;
-        let done = work(&transaction)?;
+        let done = match work(&transaction) {
+            Ok(done) => done,
+            Err(error) => {
+                drop(transaction);
+                self.examine();
+                return Err(error);
+            }
+        };
         transaction.commit().map_err(|error| self.broken(error))?;
         Ok(done)
     }
@@ -133,6 +142,15 @@ impl Truth {
     /// Whether it failed, so that it has to be opened anew.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Looks whether the database failed, after something did: from its first error on it reads nothing more.
+    pub(super) fn examine(&self) {
+        match self.database.try_begin_write() {
+            // Somebody writes, who finds out.
+            Ok(_) | Err(TransactionError::WouldBlock) => {}
+            Err(error) => drop(self.broken(error)),
+        }
     }
 
     fn broken(&self, error: impl std::fmt::Display) -> StoreError {
