@@ -195,6 +195,8 @@ async fn found(store: &Embedded, place: &Place, id: &str) -> BTreeMap<String, Ve
 
 /// Ingests until the power is cut after so many operations of the disk, and looks at what is left.
 fn crash_after(operations: usize, exact_chunks_max: usize) {
+    // Told with whatever fails here.
+    println!("the power is cut after {operations} operations");
     let folder = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig { exact_chunks_max, ..config(folder.path()) };
     let (runtime, place) = (runtime(), place("docs"));
@@ -203,7 +205,10 @@ fn crash_after(operations: usize, exact_chunks_max: usize) {
     let store = open(&config, &disk);
     let mut doubtful = None;
     for (id, time, count) in SCRIPT {
-        match runtime.block_on(step(&store, &place, (id, time, count))) {
+        let done = runtime.block_on(step(&store, &place, (id, time, count)));
+        // So that the disk always has the same to do.
+        store.settle();
+        match done {
             Ok(()) => acknowledged.insert(id, (time, count)),
             Err(_) => {
                 doubtful = Some((id, time, count));
@@ -247,6 +252,7 @@ fn operations(exact_chunks_max: usize) -> usize {
     let runtime = runtime();
     for one in SCRIPT {
         runtime.block_on(step(&store, &place("docs"), one)).unwrap();
+        store.settle();
     }
     disk.operations()
 }
