@@ -131,7 +131,7 @@ impl Embedded {
         let (store, tenant) = (Arc::clone(&self.store), tenant.clone());
         async move {
             let tenants = Arc::clone(&store);
-            let work = move || tenants.tenants.existing(&tenant)?.map_or_else(|| Ok(T::default()), |lease| work(&lease));
+            let work = move || tenants.tenants.existing(&tenant)?.map_or_else(|| Ok(T::default()), |lease| lease.work(work));
             store.workers.run(work).await
         }
         .boxed()
@@ -145,7 +145,7 @@ impl Store {
         work: impl FnOnce(&Tenant) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = Arc::clone(&self);
-        self.workers.run(move || work(&*store.tenants.lease(&tenant)?)).await
+        self.workers.run(move || store.tenants.lease(&tenant)?.work(work)).await
     }
 }
 

@@ -238,7 +238,7 @@ pub trait Vectors: Send + Sync + 'static {
     /// A document.
     fn stat(&self, place: &Place, document: &str, reader: &Reader) -> BoxFuture<'static, Result<Option<Stored>>>;
 
-    /// Documents that pass a filter of their own fields, behind an id.
+    /// Documents that pass a filter of their own fields, behind an id; fewer than `documents_max` where they are large.
     fn documents(
         &self,
         place: &Place,

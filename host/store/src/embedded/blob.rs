@@ -109,7 +109,12 @@ impl Drop for Upload {
 
 async fn receive(store: &Arc<Store>, place: &Place, name: &str, mut body: Body) -> Result<Upload> {
     let (begun, at) = (Arc::clone(store), (place.clone(), name.to_owned()));
-    let mut upload = store.workers.run(move || Upload::begin(&begun, &at.0, &at.1)).await?;
+    let begin = move || {
+        let tenant = begun.tenants.lease(&at.0.tenant)?;
+        let drafting = tenant.drafting();
+        tenant.work(|tenant| Upload::begin(tenant, drafting, &at.0, &at.1))
+    };
+    let mut upload = store.workers.run(begin).await?;
     let mut pieces = Vec::new();
     let mut length = 0;
     loop {
@@ -130,13 +135,12 @@ async fn receive(store: &Arc<Store>, place: &Place, name: &str, mut body: Body) 
 }
 
 impl Upload {
-    fn begin(store: &Store, place: &Place, name: &str) -> Result<Upload> {
-        let tenant = store.tenants.lease(&place.tenant)?;
-        let old = row(&tenant, place, name)?.map_or(0, |old| bytes_of(&old.info, place));
+    fn begin(tenant: &Tenant, drafting: Drafting, place: &Place, name: &str) -> Result<Upload> {
+        let old = row(tenant, place, name)?.map_or(0, |old| bytes_of(&old.info, place));
         let used = tenant.truth.read()?.open_table(USED).map_err(failed)?;
         let used = used.get((KIND, place.name.as_str())).map_err(failed)?.map_or(0, |bytes| bytes.value());
         let number = tenant.next_file.fetch_add(1, Ordering::Relaxed);
-        let part = path(&tenant, number).with_extension(PART);
+        let part = path(tenant, number).with_extension(format!("{}.{PART}", tenant.instance));
         let file = File::create_new(&part).map_err(failed)?;
         Ok(Upload {
             instance: tenant.instance,
@@ -147,8 +151,8 @@ impl Upload {
             bytes: 0,
             used: used.saturating_sub(old),
             bytes_max: place.bytes_max,
-            reservation: Reservation::new(&tenant, KIND, &place.name),
-            _drafting: tenant.drafting(),
+            reservation: Reservation::new(tenant, KIND, &place.name),
+            _drafting: drafting,
         })
     }
 
@@ -164,7 +168,7 @@ impl Upload {
 
     fn end(mut self, tenant: &Tenant, place: &Place, name: String, content_type: String) -> Result<Info> {
         if tenant.instance != self.instance {
-            return Err(failed("the tenant's data were erased or opened anew meanwhile: send the file again"));
+            return Err(StoreError::Conflict);
         }
         self.file.sync_all().map_err(failed)?;
         if let Some(part) = self.part.take() {

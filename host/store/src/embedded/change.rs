@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
-use super::collection::{Collection, Indexed, add_texts, indexed, remove_folder, remove_indexes, text_folder};
+use super::collection::{Collection, Indexed, add_texts, indexed, remove_folder, text_folder};
 use super::record::{CollectionRecord, DocumentRecord, Record, Run, ids};
 use super::tenant::{Key, Tenant};
 use super::text::{TextIndex, TextReader};
@@ -161,7 +161,7 @@ impl Collection {
         let key = self.key.clone();
         let loose = tenant.truth.write(move |transaction| delete(transaction, &key, id))?;
         self.clear(&mut writing);
-        remove_indexes(tenant, id);
+        self.remove_indexes(tenant, id);
         tenant.sweep_later(loose);
         Ok(true)
     }

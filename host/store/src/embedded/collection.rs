@@ -111,9 +111,12 @@ impl Collection {
             return Ok(());
         };
         let catalogue = catalogue_of(&truth, record.id)?;
-        let dense = dense_of(tenant, &truth, &record, &catalogue)?;
-        let mut text = TextIndex::open(&text_folder(tenant, record.id))?;
-        catch_up(&mut text, &truth, &catalogue)?;
+        let dense = {
+            // What is being saved is not whole yet.
+            let _saving = lock(&self.saving);
+            dense_of(tenant, &truth, &record, &catalogue)?
+        };
+        let text = text_of(tenant, &truth, &record, &catalogue)?;
         let reader = text.reader();
         reader.reload()?;
         *writing = Some(text);
@@ -196,14 +199,35 @@ impl Collection {
     /// Saves the graph if it changed.
     pub(super) fn save(&self, tenant: &Tenant) {
         let _saving = lock(&self.saving);
-        let Some(state) = self.peek() else { return };
-        let (Some(record), Some(graph)) = (&state.record, &state.dense.graph) else { return };
-        if graph.changes() == 0 {
-            return;
-        }
-        let saved = tenant.truth.history().and_then(|(lineage, _)| graph.save(&dense_folder(tenant, record.id), lineage));
-        if let Err(error) = saved {
+        if let Err(error) = self.save_graph(tenant) {
             tracing::error!(collection = %self.key.0, %error, "a graph can't be saved: it is built again with the next start");
+        }
+    }
+
+    fn save_graph(&self, tenant: &Tenant) -> Result<()> {
+        let (saved, changes) = {
+            let Some(state) = self.peek() else { return Ok(()) };
+            let (Some(record), Some(graph)) = (&state.record, &state.dense.graph) else { return Ok(()) };
+            let changes = graph.changes();
+            if changes == 0 {
+                return Ok(());
+            }
+            let (lineage, _) = tenant.truth.history()?;
+            (graph.write(&dense_folder(tenant, record.id), lineage)?, changes)
+        };
+        // From here on it may be changed.
+        saved.finish().inspect_err(|_| {
+            if let Some(graph) = self.peek().as_ref().and_then(|state| state.dense.graph.as_ref()) {
+                graph.add_changes(changes);
+            }
+        })
+    }
+
+    /// Deletes its indexes, when nobody saves one. What fails is done when the tenant's data are opened again.
+    pub(super) fn remove_indexes(&self, tenant: &Tenant, id: u64) {
+        let _saving = lock(&self.saving);
+        for folder in [text_folder(tenant, id), dense_folder(tenant, id)] {
+            remove_folder(&folder);
         }
     }
 
@@ -315,13 +339,6 @@ pub(super) fn dense_folder(tenant: &Tenant, id: u64) -> PathBuf {
     tenant.folder.join("dense").join(id.to_string())
 }
 
-/// Deletes a collection's indexes. What fails is done when the tenant's data are opened again.
-pub(super) fn remove_indexes(tenant: &Tenant, id: u64) {
-    for folder in [text_folder(tenant, id), dense_folder(tenant, id)] {
-        remove_folder(&folder);
-    }
-}
-
 pub(super) fn remove_folder(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -388,6 +405,23 @@ fn dense_of(tenant: &Tenant, truth: &ReadTransaction, record: &CollectionRecord,
         flat.insert(row, &from_bytes(vector.value()));
     }
     Ok(Dense { flat, graph })
+}
+
+/// Opens the text index, and makes it anew where it can't be brought up to date.
+fn text_of(tenant: &Tenant, truth: &ReadTransaction, record: &CollectionRecord, catalogue: &Catalogue) -> Result<TextIndex> {
+    let folder = text_folder(tenant, record.id);
+    let mut text = TextIndex::open(&folder)?;
+    let Err(error) = catch_up(&mut text, truth, catalogue) else { return Ok(text) };
+    tenant.truth.examine();
+    if tenant.truth.is_broken() {
+        return Err(error);
+    }
+    tracing::warn!(folder = %folder.display(), %error, "a text index can't be changed: it is built again");
+    drop(text);
+    remove_folder(&folder);
+    let mut text = TextIndex::open(&folder)?;
+    catch_up(&mut text, truth, catalogue)?;
+    Ok(text)
 }
 
 /// Makes a text index one of exactly the chunks that there are.

@@ -81,7 +81,7 @@ pub(super) async fn begin(
     let begin = move || {
         let tenant = begun.tenants.lease(&at.tenant)?;
         let drafting = tenant.drafting();
-        Writing::begin(&tenant, &at, document, embedder, reader, drafting)
+        tenant.work(|tenant| Writing::begin(tenant, &at, document, embedder, reader, drafting))
     };
     let writing = store.workers.run(begin).await?;
     Ok(Box::new(EmbeddedDraft { store, place, writing: Some(writing) }))
@@ -200,7 +200,8 @@ impl Writing {
         if tenant.instance == self.instance {
             return Ok(());
         }
-        Err(failed("the tenant's data were erased or opened anew meanwhile: begin the document again"))
+        // They were erased, or opened anew.
+        Err(StoreError::Conflict)
     }
 }
 

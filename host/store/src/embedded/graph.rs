@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -60,6 +60,14 @@ struct Manifest {
     rows: Vec<u64>,
 }
 
+/// A graph that is in a file but not in the manifest.
+pub(super) struct Saved {
+    folder: PathBuf,
+    /// The file that it replaces.
+    old: Option<String>,
+    manifest: Manifest,
+}
+
 impl Graph {
     pub(super) fn new(dimensions: usize) -> Result<Graph> {
         let options = IndexOptions {
@@ -105,12 +113,23 @@ impl Graph {
         }
     }
 
+    /// How many vectors were taken out.
+    #[cfg(test)]
+    pub(super) fn removed(&self) -> usize {
+        self.removed
+    }
+
     pub(super) fn rows(&self) -> &HashSet<u64> {
         &self.rows
     }
 
     pub(super) fn changes(&self) -> usize {
         self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Counts changes again that were thought to be saved.
+    pub(super) fn add_changes(&self, count: usize) {
+        self.changes.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Whether more of it is gone than there.
@@ -153,33 +172,24 @@ impl Graph {
         Ok(near)
     }
 
-    /// Saves it in a folder, in the place of what was there. `lineage` tells its database from others.
-    pub(super) fn save(&self, folder: &Path, lineage: u64) -> Result<()> {
+    /// Writes it into a folder, where it counts from [`Saved::finish`] on; until it fails, there are no changes any more.
+    /// `lineage` tells its database from others.
+    pub(super) fn write(&self, folder: &Path, lineage: u64) -> Result<Saved> {
         fs::create_dir_all(folder).map_err(failed)?;
         let old = Manifest::read(folder).map(|manifest| manifest.file);
         let file = ["a.graph", "b.graph"].into_iter().find(|name| old.as_deref() != Some(*name)).unwrap_or("a.graph");
         let path = folder.join(file);
         self.index.save(path.to_str().ok_or_else(|| failed("the folder's path is not UTF-8"))?).map_err(failed)?;
-        File::open(&path).and_then(|file| file.sync_all()).map_err(failed)?;
         let manifest = Manifest {
             lineage,
             dimensions: self.index.dimensions(),
             removed: self.removed,
             file: file.into(),
-            digest: digest(&path)?,
+            digest: String::new(),
             rows: self.rows.iter().copied().collect(),
         };
-        let part = folder.join("manifest.part");
-        let mut written = File::create(&part).map_err(failed)?;
-        written.write_all(&serde_json::to_vec(&manifest).map_err(failed)?).map_err(failed)?;
-        written.sync_all().map_err(failed)?;
-        fs::rename(&part, folder.join(MANIFEST)).map_err(failed)?;
-        sync_folder(folder)?;
-        if let Some(old) = old.filter(|old| old != file) {
-            fs::remove_file(folder.join(old)).map_err(failed)?;
-        }
         self.changes.store(0, Ordering::Relaxed);
-        Ok(())
+        Ok(Saved { folder: folder.to_owned(), old, manifest })
     }
 
     /// Loads it from a folder; none if there is none that is whole and of this database.
@@ -208,6 +218,26 @@ impl Graph {
         self.index.reserve_capacity_and_threads(capacity, THREADS_MAX).map_err(failed)?;
         if self.index.capacity() < capacity {
             return Err(failed("there is no memory for a graph of vectors"));
+        }
+        Ok(())
+    }
+}
+
+impl Saved {
+    /// Sees to it that it is on disk, in the place of what was there.
+    pub(super) fn finish(self) -> Result<()> {
+        let Saved { folder, old, mut manifest } = self;
+        let path = folder.join(&manifest.file);
+        File::open(&path).and_then(|file| file.sync_all()).map_err(failed)?;
+        manifest.digest = digest(&path)?;
+        let part = folder.join("manifest.part");
+        let mut written = File::create(&part).map_err(failed)?;
+        written.write_all(&serde_json::to_vec(&manifest).map_err(failed)?).map_err(failed)?;
+        written.sync_all().map_err(failed)?;
+        fs::rename(&part, folder.join(MANIFEST)).map_err(failed)?;
+        sync_folder(&folder)?;
+        if let Some(old) = old.filter(|old| *old != manifest.file) {
+            fs::remove_file(folder.join(old)).map_err(failed)?;
         }
         Ok(())
     }

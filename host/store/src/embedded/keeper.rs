@@ -109,7 +109,7 @@ fn keep(store: &Store, wanted: &Wanted) {
 
 fn tend(store: &Store, wanted: &Wanted, tenant: &Name) {
     let Some(lease) = store.tenants.opened(tenant) else { return };
-    if let Err(error) = lease.tend(&|| wanted.is_over() || lease.is_closing()) {
+    if let Err(error) = lease.work(|tenant| tenant.tend(&|| wanted.is_over() || lease.is_closing())) {
         tracing::error!(tenant = %tenant, %error, "tending the store failed: it goes on with what it has");
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::keeper::Wanted;
 use super::tenant::{Settings, Tenant};
 use super::{failed, lock};
-use crate::{Name, Result};
+use crate::{Name, Result, StoreError};
 
 /// Tenants whose data are open at one time, unless more are in use.
 const OPEN_MAX: usize = 64;
@@ -21,6 +21,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(300);
 
 /// How long to wait until nobody uses what is to be closed.
 const CLOSING: Duration = Duration::from_secs(30);
+
+/// How long to wait until nobody uses a database that failed, to open it anew.
+const BROKEN: Duration = Duration::from_secs(5);
 
 /// What the folders begin with whose deletion was begun. No tenant is called so.
 const ERASED: &str = ".erased-";
@@ -95,9 +98,18 @@ impl Drop for Lease {
 }
 
 impl Lease {
+    /// Does something with the data, and looks after a failure whether they have to be opened anew.
+    pub(super) fn work<T>(&self, work: impl FnOnce(&Tenant) -> Result<T>) -> Result<T> {
+        let result = work(self);
+        if let Err(StoreError::Failed(_)) = &result {
+            self.truth.examine();
+        }
+        result
+    }
+
     /// Whether somebody waits to close it.
     pub(super) fn is_closing(&self) -> bool {
-        lock(&self.slot.state).is_closing
+        self.truth.is_broken() || lock(&self.slot.state).is_closing
     }
 
     pub(super) fn drafting(&self) -> Drafting {
@@ -139,7 +151,7 @@ impl Tenants {
     pub(super) fn opened(&self, name: &Name) -> Option<Lease> {
         let slot = Arc::clone(lock(&self.slots).get(name)?);
         let mut state = lock(&slot.state);
-        if state.is_closing {
+        if state.is_closing || state.is_broken() {
             return None;
         }
         let tenant = Some(Arc::clone(state.tenant.as_ref()?));
@@ -185,10 +197,11 @@ impl Tenants {
     }
 
     fn erase_closed(&self, name: &Name, folder: &Path, tenant: Option<Arc<Tenant>>) -> Result<u64> {
+        self.remove_graves(name)?;
         if !folder.exists() {
             return Ok(0);
         }
-        let tenant = match tenant {
+        let tenant = match tenant.filter(|tenant| !tenant.truth.is_broken()) {
             Some(tenant) => tenant,
             None => Arc::new(self.open_tenant(name)?),
         };
@@ -202,9 +215,23 @@ impl Tenants {
         Ok(rows)
     }
 
+    /// Finishes the tenant's deletions that were begun and failed.
+    fn remove_graves(&self, name: &Name) -> Result<()> {
+        let start = format!("{ERASED}{name}-");
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let grave = entry.file_name().to_string_lossy().into_owned();
+            // Another tenant's name may go on behind this one's.
+            if grave.strip_prefix(&start).is_some_and(|number| number.parse::<u64>().is_ok()) {
+                fs::remove_dir_all(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn use_slot(&self, slot: Arc<Slot>, name: &Name) -> Result<(Lease, bool)> {
-        let mut state = slot.wait_while(lock(&slot.state), |state| state.is_closing);
-        if state.users == 0 && state.tenant.as_ref().is_some_and(|tenant| tenant.truth.is_broken()) {
+        let mut state = slot.wait_until_usable()?;
+        if state.is_broken() {
             tracing::warn!(tenant = %name, "the database failed and is opened anew");
             state.tenant = None;
         }
@@ -237,7 +264,31 @@ impl Tenants {
     }
 }
 
+impl State {
+    fn is_broken(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| tenant.truth.is_broken())
+    }
+}
+
 impl Slot {
+    /// Waits until nobody closes it, and nobody uses a database any more that failed.
+    fn wait_until_usable(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = lock(&self.state);
+        loop {
+            state = self.wait_while(state, |state| state.is_closing);
+            let is_in_the_way = |state: &mut State| !state.is_closing && state.users > 0 && state.is_broken();
+            let waited = self.changed.wait_timeout_while(state, BROKEN, is_in_the_way);
+            let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return Err(StoreError::Overloaded);
+            }
+            if !now.is_closing {
+                return Ok(now);
+            }
+            state = now;
+        }
+    }
+
     /// Closes it, unless it is in use.
     fn close_unused(&self) {
         let mut state = lock(&self.state);
@@ -261,7 +312,7 @@ impl Slot {
         if timeout.timed_out() {
             drop(state);
             self.end_closing();
-            return Err(failed("the tenant's data are in use: try again later"));
+            return Err(StoreError::Overloaded);
         }
         Ok(state.tenant.take())
     }

@@ -14,7 +14,7 @@ use futures::{StreamExt, stream};
 use tempfile::TempDir;
 
 use super::{Embedded, EmbeddedConfig};
-use crate::vector::{Chunk, Document, Field, Hit, Query, Reader, Stored, Value, Vectors};
+use crate::vector::{Chunk, Document, Draft, Field, Hit, Query, Reader, Stored, Value, Vectors};
 use crate::{Place, Result, StoreError};
 
 /// A store in a folder of its own, with what runs its futures.
@@ -64,10 +64,11 @@ impl Fixture {
         self.wait(put(self.store(), reader, place, document, chunks))
     }
 
-    /// Puts many there, several at a time.
+    /// Puts many there: written one after the other, so that their chunks always have the same ids, and committed together.
     fn put_all(&self, place: &Place, documents: Vec<(Document, Vec<Chunk>)>) {
-        let put = |(document, chunks)| put(self.store(), &Reader::Everything, place, document, chunks);
-        let all = stream::iter(documents.into_iter().map(put)).buffer_unordered(32);
+        let draft = |(document, chunks)| self.wait(begin(self.store(), &Reader::Everything, place, document, chunks)).unwrap();
+        let drafts: Vec<_> = documents.into_iter().map(draft).collect();
+        let all = stream::iter(drafts.into_iter().map(Draft::commit)).buffer_unordered(32);
         self.wait(all.for_each(|stored| async { drop(stored.unwrap()) }));
     }
 
@@ -81,11 +82,22 @@ impl Fixture {
 }
 
 async fn put(store: &Embedded, reader: &Reader, place: &Place, document: Document, chunks: Vec<Chunk>) -> Result<Stored> {
+    begin(store, reader, place, document, chunks).await?.commit().await
+}
+
+/// A draft with all its chunks.
+async fn begin(
+    store: &Embedded,
+    reader: &Reader,
+    place: &Place,
+    document: Document,
+    chunks: Vec<Chunk>,
+) -> Result<Box<dyn Draft>> {
     let mut draft = store.begin(place, document, Some("embedder".into()), reader).await?;
     for part in chunks.chunks(100) {
         draft.append(part.to_vec()).await?;
     }
-    draft.commit().await
+    Ok(draft)
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TransactionError, WriteTransaction,
+};
 
 use super::record::{Record, Run, ids};
 use super::{failed, lock};
@@ -55,11 +57,14 @@ pub(super) struct Truth {
 trait Job: Send {
     /// Does it; false if the database failed, so that nothing of the transaction is to stay.
     fn run(&mut self, transaction: &WriteTransaction) -> bool;
+    /// Tells what came of it: it is on disk.
+    fn publish(&mut self);
     fn fail(&mut self, error: &StoreError);
 }
 
 struct Waiting<T, F> {
     work: Option<F>,
+    done: Option<Result<T>>,
     result: Arc<Mutex<Option<Result<T>>>>,
 }
 
@@ -68,8 +73,12 @@ impl<T: Send, F: FnOnce(&WriteTransaction) -> Result<T> + Send> Job for Waiting<
         let Some(work) = self.work.take() else { return true };
         let result = work(transaction);
         let is_whole = !matches!(result, Err(StoreError::Failed(_)));
-        *lock(&self.result) = Some(result);
+        self.done = Some(result);
         is_whole
+    }
+
+    fn publish(&mut self) {
+        *lock(&self.result) = self.done.take();
     }
 
     fn fail(&mut self, error: &StoreError) {
@@ -97,12 +106,13 @@ impl Truth {
         work: impl FnOnce(&WriteTransaction) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let result = Arc::new(Mutex::new(None));
-        lock(&self.queue).push(Box::new(Waiting { work: Some(work), result: Arc::clone(&result) }));
+        lock(&self.queue).push(Box::new(Waiting { work: Some(work), done: None, result: Arc::clone(&result) }));
         let turn = lock(&self.turn);
         if lock(&result).is_none() {
             let mut jobs = std::mem::take(&mut *lock(&self.queue));
-            if let Err(error) = self.run(&mut jobs) {
-                jobs.iter_mut().for_each(|job| job.fail(&error));
+            match self.run(&mut jobs) {
+                Ok(()) => jobs.iter_mut().for_each(|job| job.publish()),
+                Err(error) => jobs.iter_mut().for_each(|job| job.fail(&error)),
             }
         }
         drop(turn);
@@ -125,7 +135,14 @@ impl Truth {
         let _turn = lock(&self.turn);
         let mut transaction = self.database.begin_write().map_err(|error| self.broken(error))?;
         transaction.set_durability(Durability::None).map_err(failed)?;
-        let done = work(&transaction)?;
+        let done = match work(&transaction) {
+            Ok(done) => done,
+            Err(error) => {
+                drop(transaction);
+                self.examine();
+                return Err(error);
+            }
+        };
         transaction.commit().map_err(|error| self.broken(error))?;
         Ok(done)
     }
@@ -133,6 +150,15 @@ impl Truth {
     /// Whether it failed, so that it has to be opened anew.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Looks whether the database failed, after something did: from its first error on it reads nothing more.
+    pub(super) fn examine(&self) {
+        match self.database.try_begin_write() {
+            // Somebody writes, who finds out.
+            Ok(_) | Err(TransactionError::WouldBlock) => {}
+            Err(error) => drop(self.broken(error)),
+        }
     }
 
     fn broken(&self, error: impl std::fmt::Display) -> StoreError {
@@ -240,4 +266,22 @@ fn without(runs: &[Run], mut count: u64) -> Vec<Run> {
         }
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_acknowledged_of_a_transaction_that_a_panic_ends() {
+        let truth =
+            Truth::new(Database::builder().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap()).unwrap();
+        let result = Arc::new(Mutex::new(None));
+        let work = |transaction: &WriteTransaction| take(transaction, REVISION, 1);
+        lock(&truth.queue).push(Box::new(Waiting { work: Some(work), done: None, result: Arc::clone(&result) }));
+        let panicking = || truth.write(|_| -> Result<()> { panic!("as planned") });
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).unwrap_err();
+        assert_eq!(*lock(&result), None);
+        assert_eq!(truth.write(work).unwrap(), 1);
+    }
 }

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable};
 
+use super::catalogue::Catalogue;
 use super::change::Change;
 use super::collection::record_of;
 use super::record::{CollectionRecord, DocumentRecord, Record, RowRecord, ids};
@@ -16,7 +17,7 @@ use super::{Embedded, check, draft, failed, find};
 use crate::vector::{Collection, Document, Draft, Field, Filter, Hit, Page, Piece, Query, ROWS_MAX, Reader, Stored, Vectors};
 use crate::{Name, Place, Result};
 
-/// Most bytes of the texts of a page of pieces, but for one that is larger alone.
+/// Most bytes of a page of documents, or of the texts of a page of pieces, but for one that is larger alone.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
 impl Vectors for Embedded {
@@ -132,16 +133,29 @@ fn documents(
     let Some(record) = &state.record else { return Ok(page) };
     let table = tenant.truth.read()?.open_table(DOCUMENTS).map_err(failed)?;
     let entries = state.catalogue.documents_behind(after);
+    let mut bytes = 0;
     for entry in entries.filter(|entry| reader.sees(&entry.labels) && passes(filter, entry, None)) {
-        if page.documents.len() == documents_max {
+        let Some(row) = table.get((record.id, &*entry.id)).map_err(failed)? else { continue };
+        let found = DocumentRecord::from_bytes(row.value())?;
+        // It may have been replaced since.
+        if !is_for(&found, filter, reader) {
+            continue;
+        }
+        bytes += row.value().len();
+        if page.documents.len() == documents_max || (bytes > PAGE_BYTES_MAX && !page.documents.is_empty()) {
             page.has_more = true;
             break;
         }
-        if let Some(row) = table.get((record.id, &*entry.id)).map_err(failed)? {
-            page.documents.push(DocumentRecord::from_bytes(row.value())?.stored());
-        }
+        page.documents.push(found.stored());
     }
     Ok(page)
+}
+
+/// Whether a document that was read is one that a reader asks for.
+fn is_for(record: &DocumentRecord, filter: &Filter, reader: &Reader) -> bool {
+    let mut alone = Catalogue::default();
+    alone.insert(record, Vec::new());
+    reader.sees(&record.document.labels) && alone.documents_behind(None).all(|entry| passes(filter, entry, None))
 }
 
 fn pieces(truth: &ReadTransaction, record: &DocumentRecord, start: u32, pieces_max: usize) -> Result<Vec<Piece>> {

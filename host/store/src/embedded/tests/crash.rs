@@ -24,6 +24,7 @@ struct Platter {
     /// Operations so far, and after how many the power is cut.
     operations: usize,
     power_until: Option<usize>,
+    is_unreadable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +110,9 @@ impl StorageBackend for Disk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let platter = lock(&self.0);
+        if platter.is_unreadable {
+            return Err(io::Error::other("the disk can't be read"));
+        }
         let bytes = platter.live.get(offset as usize..offset as usize + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -191,6 +195,8 @@ async fn found(store: &Embedded, place: &Place, id: &str) -> BTreeMap<String, Ve
 
 /// Ingests until the power is cut after so many operations of the disk, and looks at what is left.
 fn crash_after(operations: usize, exact_chunks_max: usize) {
+    // Told with whatever fails here.
+    println!("the power is cut after {operations} operations");
     let folder = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig { exact_chunks_max, ..config(folder.path()) };
     let (runtime, place) = (runtime(), place("docs"));
@@ -199,7 +205,10 @@ fn crash_after(operations: usize, exact_chunks_max: usize) {
     let store = open(&config, &disk);
     let mut doubtful = None;
     for (id, time, count) in SCRIPT {
-        match runtime.block_on(step(&store, &place, (id, time, count))) {
+        let done = runtime.block_on(step(&store, &place, (id, time, count)));
+        // So that the disk always has the same to do.
+        store.settle();
+        match done {
             Ok(()) => acknowledged.insert(id, (time, count)),
             Err(_) => {
                 doubtful = Some((id, time, count));
@@ -243,6 +252,7 @@ fn operations(exact_chunks_max: usize) -> usize {
     let runtime = runtime();
     for one in SCRIPT {
         runtime.block_on(step(&store, &place("docs"), one)).unwrap();
+        store.settle();
     }
     disk.operations()
 }
@@ -278,4 +288,23 @@ fn a_store_whose_disk_failed_goes_on_when_the_disk_does() {
     for (id, count) in [("a", 3), ("b", 7)] {
         assert_eq!(runtime.block_on(found(&store, &place, id)), chunks_of(id, 1, count));
     }
+}
+
+#[test]
+fn a_store_whose_disk_could_not_be_read_goes_on_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = EmbeddedConfig { cache_bytes: 0, ..config(folder.path()) };
+    let (runtime, place, disk) = (runtime(), place("docs"), Disk::default());
+    let store = open(&config, &disk);
+    runtime.block_on(step(&store, &place, ("a", 1, 3))).unwrap();
+    let lease = store.store.tenants.existing(&place.tenant).unwrap().unwrap();
+    lock(&disk.0).is_unreadable = true;
+    let failed = runtime.block_on(store.stat(&place, "a", &Reader::Everything));
+    assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+    lock(&disk.0).is_unreadable = false;
+    assert!(store.store.tenants.opened(&place.tenant).is_none());
+    // It is opened anew as soon as nobody uses it.
+    let leaving = std::thread::spawn(|| drop(lease));
+    assert_eq!(runtime.block_on(found(&store, &place, "a")), chunks_of("a", 1, 3));
+    leaving.join().unwrap();
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use super::*;
 use crate::embedded::dense::{dot, unit};
 
-/// A collection with so many chunks of clustered vectors, ten a document, and its vectors.
-fn filled(store: &Fixture, count: usize, dimensions: usize) -> (Place, Vec<Vec<f32>>) {
+/// A collection with so many chunks of clustered vectors, ten a document, and its vectors. A graph of them is made of all at
+/// once, and so always the same.
+fn filled(exact_chunks_max: usize, count: usize, dimensions: usize) -> (Fixture, Place, Vec<Vec<f32>>) {
+    let mut store = Fixture::with(|config| config.exact_chunks_max = usize::MAX);
     let place = place("docs");
     let vectors = Chance(42).clustered(count, dimensions, 50);
     let document = |(number, vectors): (usize, &[Vec<f32>])| {
@@ -15,8 +17,11 @@ fn filled(store: &Fixture, count: usize, dimensions: usize) -> (Place, Vec<Vec<f
         (document(&format!("d{number}")), vectors.iter().enumerate().map(chunk).collect())
     };
     store.put_all(&place, vectors.chunks(10).enumerate().map(document).collect());
+    store.config.exact_chunks_max = exact_chunks_max;
+    store.reopen();
+    assert_eq!(texts(&store.find(&place, words("word7", 1))), ["word7 of many"]);
     store.store().settle();
-    (place, vectors)
+    (store, place, vectors)
 }
 
 /// The mean part of the ten nearest that is found.
@@ -40,8 +45,7 @@ fn index(store: &Fixture, place: &Place) -> &'static str {
 
 #[test]
 fn a_graph_finds_nearly_all_that_comparing_finds() {
-    let store = Fixture::with(|config| config.exact_chunks_max = 1000);
-    let (place, vectors) = filled(&store, 5000, 32);
+    let (store, place, vectors) = filled(1000, 5000, 32);
     assert_eq!(index(&store, &place), "hnsw");
     let recall = recall(&store, &place, &vectors, 25);
     assert!(recall >= 0.98, "recall@10 is {recall}");
@@ -49,8 +53,7 @@ fn a_graph_finds_nearly_all_that_comparing_finds() {
 
 #[test]
 fn no_vector_of_a_graph_is_out_of_reach() {
-    let store = Fixture::with(|config| config.exact_chunks_max = 500);
-    let (place, vectors) = filled(&store, 1500, 16);
+    let (store, place, vectors) = filled(500, 1500, 16);
     assert_eq!(index(&store, &place), "hnsw");
     let is_found = |number: usize| {
         let text = format!("word{number} of many");
@@ -62,16 +65,14 @@ fn no_vector_of_a_graph_is_out_of_reach() {
 
 #[test]
 fn comparing_finds_all() {
-    let store = Fixture::new();
-    let (place, vectors) = filled(&store, 1000, 32);
+    let (store, place, vectors) = filled(10_000, 1000, 32);
     assert_eq!(index(&store, &place), "exact");
     assert!(recall(&store, &place, &vectors, 50) > 0.999);
 }
 
 #[test]
 fn what_is_new_or_deleted_after_a_graph_was_built_is_found_or_not() {
-    let mut store = Fixture::with(|config| config.exact_chunks_max = 1000);
-    let (place, vectors) = filled(&store, 3000, 16);
+    let (mut store, place, vectors) = filled(1000, 3000, 16);
     assert_eq!(index(&store, &place), "hnsw");
     store.put(&place, document("new"), vec![chunk("novelty", &[1.0; 16])]).unwrap();
     assert!(store.wait(Vectors::delete(store.store(), &place, "d0", &Reader::Everything)).unwrap());
@@ -124,8 +125,7 @@ fn each_file(folder: &std::path::Path, change: impl Fn(&std::path::Path)) {
 
 #[test]
 fn indexes_that_are_damaged_are_built_again() {
-    let mut store = Fixture::with(|config| config.exact_chunks_max = 500);
-    let (place, vectors) = filled(&store, 1500, 16);
+    let (mut store, place, vectors) = filled(500, 1500, 16);
     for (damage, change) in damages() {
         assert_eq!(index(&store, &place), "hnsw", "before it was {damage}");
         store.close();
@@ -144,8 +144,7 @@ fn indexes_that_are_damaged_are_built_again() {
 
 #[test]
 fn indexes_of_another_time_are_brought_up_to_the_database() {
-    let mut store = Fixture::with(|config| config.exact_chunks_max = 500);
-    let (place, vectors) = filled(&store, 1000, 16);
+    let (mut store, place, vectors) = filled(500, 1000, 16);
     store.close();
     let acme = store.config.folder.join("acme");
     let kept = tempfile::tempdir().unwrap();
@@ -177,13 +176,59 @@ fn indexes_of_another_time_are_brought_up_to_the_database() {
 
 #[test]
 fn a_graph_of_which_most_is_gone_is_built_anew() {
-    let store = Fixture::with(|config| config.exact_chunks_max = 200);
-    let (place, vectors) = filled(&store, 2000, 8);
-    for number in 0..170 {
-        store.wait(store.store().delete(&place, &format!("d{number}"), &Reader::Everything)).unwrap();
-    }
+    let (store, place, vectors) = filled(200, 2000, 8);
+    let delete = |number| store.wait(store.store().delete(&place, &format!("d{number}"), &Reader::Everything)).unwrap();
+    assert!((0..102).all(delete));
+    store.store().settle();
+    assert_eq!(removed(&store, &place), 1020);
+    assert!(delete(102));
+    store.store().settle();
+    assert_eq!(removed(&store, &place), 0, "it is built anew");
+    assert!((103..170).all(delete));
     store.store().settle();
     assert_eq!(index(&store, &place), "hnsw");
     assert!(recall(&store, &place, &vectors[1700..], 10) >= 0.98);
     assert_eq!(store.find(&place, near(&vectors[0], 1000)).len(), 300);
+}
+
+/// Vectors that were taken out of a graph.
+fn removed(store: &Fixture, place: &Place) -> usize {
+    let lease = store.store().store.tenants.opened(&place.tenant).unwrap();
+    let collection = lease.collection(place);
+    collection.peek().unwrap().dense.graph.as_ref().unwrap().removed()
+}
+
+#[test]
+fn a_file_that_a_killed_process_left_in_a_text_index_does_not_keep_it_from_being_changed() {
+    let (mut store, place, _) = filled(10_000, 100, 4);
+    // All words in one segment.
+    store.close();
+    fs::remove_dir_all(folder(&store, "text")).unwrap();
+    store.reopen();
+    assert_eq!(texts(&store.find(&place, words("word7", 1))), ["word7 of many"]);
+    store.close();
+    let kept = tempfile::tempdir().unwrap();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        each_file(from, |file| {
+            fs::copy(file, to.join(file.file_name().unwrap())).unwrap();
+        });
+    };
+    copy(&folder(&store, "text"), kept.path());
+    store.reopen();
+    assert!(store.wait(Vectors::delete(store.store(), &place, "d0", &Reader::Everything)).unwrap());
+    store.close();
+    // As if it had been killed when the deletions were written and the list of files was not.
+    let name = |file: &std::path::Path| file.file_name().unwrap().to_str().unwrap().to_owned();
+    let orphans = std::cell::Cell::new(0);
+    each_file(&folder(&store, "text"), |file| match name(file).ends_with(".del") {
+        true => orphans.set(orphans.get() + 1),
+        false => fs::remove_file(file).unwrap(),
+    });
+    assert_eq!(orphans.get(), 1);
+    copy(kept.path(), &folder(&store, "text"));
+    store.reopen();
+    assert!(store.find(&place, words("word7", 9)).is_empty());
+    assert_eq!(texts(&store.find(&place, words("word17", 1))), ["word17 of many"]);
+    store.put(&place, document("late"), vec![chunk("latecomer", &[1.0; 4])]).unwrap();
+    assert_eq!(texts(&store.find(&place, words("latecomer", 9))), ["latecomer"]);
 }

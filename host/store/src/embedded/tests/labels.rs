@@ -1,7 +1,11 @@
 //! Who sees what: tenants, owners and labels.
 
 use super::*;
+use redb::ReadableTable;
+
 use crate::embedded::dense::unit;
+use crate::embedded::record::{DocumentRecord, Record};
+use crate::embedded::truth::DOCUMENTS;
 use crate::vector::{Condition, Filter, Test};
 
 #[test]
@@ -66,6 +70,51 @@ fn a_label_that_is_given_meanwhile_keeps_a_draft_from_replacing() {
     store.put(&place, labelled("d", &["board"]), vec![chunk("secret", &[1.0])]).unwrap();
     invalid(store.wait(draft.commit()));
     assert_eq!(store.find(&place, words("secret", 9)).len(), 1);
+}
+
+#[test]
+fn a_document_that_is_replaced_while_it_is_listed_is_shown_to_those_who_see_the_new_one() {
+    let store = Fixture::new();
+    let place = place("docs");
+    store.put(&place, document("d"), vec![chunk("text", &[1.0])]).unwrap();
+    store.find(&place, words("text", 1));
+    // In the database already, in memory not yet.
+    let lease = store.store().store.tenants.existing(&place.tenant).unwrap().unwrap();
+    let relabel = |transaction: &redb::WriteTransaction| {
+        let mut table = transaction.open_table(DOCUMENTS).unwrap();
+        let (key, row) = table.first().unwrap().map(|(key, row)| (key.value().0, row.value().to_vec())).unwrap();
+        let mut record = DocumentRecord::from_bytes(&row)?;
+        record.document.labels = labels(&["board"]);
+        record.document.digest = "new".into();
+        table.insert((key, "d"), record.to_bytes().as_slice()).unwrap();
+        Ok(())
+    };
+    lease.truth.write(relabel).unwrap();
+    let listed = |filter: Filter, reader: Reader| {
+        store.wait(store.store().documents(&place, filter, None, 9, &reader)).unwrap().documents.len()
+    };
+    assert_eq!(listed(Filter::default(), reader(&["staff"])), 0);
+    assert_eq!(listed(Filter::default(), reader(&["board"])), 1);
+    let old = Condition { field: "digest".into(), test: Test::Equals("".into()) };
+    assert_eq!(listed(Filter { all: vec![old], ..Filter::default() }, reader(&["board"])), 0);
+}
+
+#[test]
+fn a_page_of_large_documents_is_cut() {
+    let store = Fixture::new();
+    let place = place("docs");
+    for number in 0..150 {
+        let fields = vec![field("much", "x".repeat(60 << 10).as_str())];
+        store.put(&place, Document { fields, ..document(&format!("d{number:03}")) }, Vec::new()).unwrap();
+    }
+    let page = |after: Option<&str>| {
+        store.wait(store.store().documents(&place, Filter::default(), after, 1000, &Reader::Everything)).unwrap()
+    };
+    let first = page(None);
+    assert!(first.has_more && first.documents.len() < 150);
+    let rest = page(first.documents.last().map(|last| last.document.id.as_str()));
+    assert!(!rest.has_more);
+    assert_eq!(first.documents.len() + rest.documents.len(), 150);
 }
 
 /// Searches a collection of which a reader sees one document in a hundred, in every way.

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::channel::oneshot;
 use futures::stream::FuturesUnordered;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryFutureExt, stream};
 
 use super::*;
 use crate::blob::Blobs;
@@ -42,9 +43,45 @@ fn a_draft_of_an_erased_tenant_is_refused() {
     store.wait(draft.append(vec![chunk("text", &[1.0])])).unwrap();
     store.store().erase(&place.tenant).unwrap();
     let refused = store.wait(draft.append(vec![chunk("text", &[1.0])]));
-    assert!(matches!(&refused, Err(StoreError::Failed(text)) if text.contains("begin the document again")), "{refused:?}");
-    assert!(store.wait(draft.commit()).is_err());
+    assert_eq!(refused, Err(StoreError::Conflict));
+    assert_eq!(store.wait(draft.commit()), Err(StoreError::Conflict));
     assert!(store.find(&place, words("text", 9)).is_empty());
+}
+
+#[test]
+fn a_file_of_an_erased_tenant_is_refused_and_takes_no_other_with_it() {
+    let store = Fixture::new();
+    let place = place("files");
+    let begin = |name: &str| {
+        let (begun, is_begun) = oneshot::channel();
+        let (end, is_ended) = oneshot::channel();
+        let first =
+            stream::once(async { begun.send(()).map(|()| Bytes::new()).map_err(|()| std::io::ErrorKind::Other.into()) });
+        let last = stream::once(is_ended.map_ok(|()| Bytes::from_static(b"x")).map_err(std::io::Error::other));
+        let upload = store.runtime.spawn(store.store().put(&place, name, "", first.chain(last).boxed()));
+        store.wait(is_begun).unwrap();
+        (upload, end)
+    };
+    let (old, end_old) = begin("old");
+    store.store().erase(&place.tenant).unwrap();
+    let (new, end_new) = begin("new");
+    end_old.send(()).unwrap();
+    assert_eq!(store.wait(old).unwrap(), Err(StoreError::Conflict));
+    end_new.send(()).unwrap();
+    assert_eq!(store.wait(new).unwrap().unwrap().bytes, 1);
+}
+
+#[test]
+fn what_could_not_be_deleted_is_deleted_with_the_next_erasure() {
+    let store = Fixture::new();
+    let folder = |name| store.config.folder.join(name);
+    for name in [".erased-acme-7", ".erased-acme-2-7"] {
+        std::fs::create_dir(folder(name)).unwrap();
+        std::fs::write(folder(name).join("truth.redb"), "secret").unwrap();
+    }
+    assert_eq!(store.store().erase(&"acme".parse().unwrap()).unwrap(), 0);
+    assert!(!folder(".erased-acme-7").exists());
+    assert!(folder(".erased-acme-2-7").exists());
 }
 
 #[test]
