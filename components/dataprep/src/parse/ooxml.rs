@@ -67,7 +67,11 @@ impl<'a> Package<'a> {
         let entry = match self.archive.by_name(name) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Ok(None),
-            Err(ZipError::UnsupportedArchive(_)) => return Err(ParseError::Encrypted),
+            Err(ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED)) => return Err(ParseError::Encrypted),
+            Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
+                let why = format!("its part {name} is compressed in a way that is not read: save it again");
+                return Err(ParseError::Unsupported(why));
+            }
             Err(error) => return Err(ParseError::malformed("ZIP archive", error)),
         };
         let bytes_max = PART_BYTES_MAX.min(budget.inflatable_bytes());
@@ -166,25 +170,33 @@ pub(super) trait Runs {
     fn start(&mut self, element: &Element<'_>);
     /// A piece of text, as it is shown.
     fn text(&mut self, text: &str);
-    /// The element of this local name ends.
-    fn end(&mut self, name: &str);
+    /// The element of this local name ends. What is kept of it is held in the budget.
+    ///
+    /// # Errors
+    /// It is more than the limits.
+    fn end(&mut self, name: &str, budget: &mut Budget) -> Result<(), ParseError>;
 }
 
-/// Goes through a part. Only what is in elements `t` is text; the rest is field codes and the like.
+/// Goes through a part. Only what is in elements `t` is text; the rest is field codes and the like. What stands in a `Fallback`
+/// is left out.
 ///
 /// # Errors
 /// Those of [`walk`].
 pub(super) fn walk_runs(text: &str, budget: &mut Budget, runs: &mut impl Runs) -> Result<(), ParseError> {
-    let mut in_text = false;
-    walk(text, budget, &mut |node, _| {
+    let (mut in_text, mut fallbacks) = (false, 0_usize);
+    walk(text, budget, &mut |node, budget| {
         match node {
+            Node::Start(element) if element.name() == "Fallback" => fallbacks += 1,
+            Node::End("Fallback") => fallbacks = fallbacks.saturating_sub(1),
+            // It repeats what stands before it, for programs that don't know that.
+            _ if fallbacks > 0 => {}
             Node::Start(element) => {
                 in_text = element.name() == "t";
                 runs.start(element);
             }
             Node::End(name) => {
                 in_text = false;
-                runs.end(name);
+                runs.end(name, budget)?;
             }
             Node::Text(text) if in_text => runs.text(&text),
             Node::Text(_) => {}
