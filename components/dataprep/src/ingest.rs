@@ -13,7 +13,7 @@ use crate::chunk::{self, Chunk, Measure};
 use crate::document::Document;
 use crate::files;
 use crate::form::{Form, Source};
-use crate::limits::{Limits, ParseError};
+use crate::limits::{Budget, Limits, ParseError};
 use crate::parse::{self, Format};
 use crate::progress::{Observer, Step};
 use crate::report::{FileError, FileReport, FileStatus};
@@ -32,7 +32,7 @@ const REDIRECTS_MAX: u32 = 3;
 const LINK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Changes with what parsing and dividing make of the same file, so that it is ingested again.
-const PIPELINE: &str = "1";
+const PIPELINE: &str = "2";
 
 /// How all files of a request are ingested.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ async fn one(plan: &Plan, source: Source, observer: &mut Observer) -> Result<Fil
         .await
         .map_err(closed)?;
     let mut tokens = Tokens { model: plan.embedder.as_deref() };
-    let chunks = chunk::chunk(&document, &plan.chunks, &mut tokens).await?;
+    let chunks = chunk::chunk(&document, &plan.chunks, &mut tokens, &mut Budget::new(plan.limits.clone())).await?;
     let draft = write(plan, &content, &digest, (format, &document), &chunks, observer).await?;
     // The file is there before the document that names it, and goes behind it.
     files::put(&plan.index, &digest, format, content.bytes, document.text).await?;
@@ -257,7 +257,7 @@ async fn write(
     let draft = vector::begin(&plan.index, stored, plan.embedder.as_deref()).await?;
     let options = Options { model: plan.embedder.clone(), prompt: Prompt::Document, truncate: true, ..Options::default() };
     for (number, batch) in chunks.chunks(BATCH).enumerate() {
-        let texts: Vec<String> = batch.iter().map(|chunk| chunk.under_headings(document.title.as_deref())).collect();
+        let texts: Vec<String> = batch.iter().map(|chunk| chunk.under_headings()).collect();
         let embeddings = embed::embed_tokens(texts.iter().map(String::as_str), options.clone()).await?;
         let vectors = embeddings.vectors().zip(embeddings.token_vectors());
         let rows = texts.into_iter().zip(batch).zip(vectors).map(|((text, chunk), (vector, token_vectors))| vector::Chunk {
@@ -289,7 +289,11 @@ fn document_fields(content: &Content, format: Format, document: &Document) -> Ve
 fn chunk_fields(chunk: &Chunk) -> Vec<Field> {
     let mut fields = vec![Field::number("start", chunk.start as f64), Field::number("end", chunk.end as f64)];
     if !chunk.heading.is_empty() {
-        fields.push(Field { name: "heading".into(), value: Value::Texts(chunk.heading.clone()) });
+        let heading = chunk.heading.iter().map(|heading| heading.as_ref().to_owned()).collect();
+        fields.push(Field { name: "heading".into(), value: Value::Texts(heading) });
+    }
+    if !chunk.path.is_empty() {
+        fields.push(Field::number("path_bytes", chunk.path.len() as f64));
     }
     fields.extend(chunk.place.page.map(|page| Field::number("page", page)));
     fields.extend(chunk.place.slide.map(|slide| Field::number("slide", slide)));
