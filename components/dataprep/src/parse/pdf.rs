@@ -162,9 +162,14 @@ mod tests {
         assert_eq!(error.code().0, "decompression_bomb");
     }
 
+    /// Limits that tests reach soon.
+    fn small() -> Limits {
+        Limits { held_bytes_max: 16 << 20, ..Limits::default() }
+    }
+
     /// What is said of a file that must not be held in memory.
-    fn assert_too_much(file: &[u8], limits: &Limits) {
-        let error = parse(Source { name: "a.pdf", content_type: None, bytes: file }, limits).expect_err("too much");
+    fn assert_too_much(file: &[u8]) {
+        let error = parse(Source { name: "a.pdf", content_type: None, bytes: file }, &small()).expect_err("too much");
         assert!(error.to_string().contains("bytes in memory"), "{error}");
     }
 
@@ -181,7 +186,7 @@ mod tests {
         let contents = "9 0 R ".repeat(400);
         file.extend_from_slice(b"2 0 obj <</Type /Pages /Kids [3 0 R]>> endobj\n");
         file.extend_from_slice(format!("3 0 obj <</Type /Page /Contents [{contents}]>> endobj\n").as_bytes());
-        assert_too_much(&file, &Limits::default());
+        assert_too_much(&file);
     }
 
     #[test]
@@ -189,7 +194,7 @@ mod tests {
         let index: String = (100..1100).map(|number| format!("{number} 0 ")).collect();
         let packed = format!("{index}({})", "x".repeat(1 << 20));
         let dict = format!("/Type /ObjStm /N 1000 /First {}", index.len());
-        assert_too_much(&pdf_with(&["BT ET"], &stream(9, &dict, &packed)), &Limits::default());
+        assert_too_much(&pdf_with(&["BT ET"], &stream(9, &dict, &packed)));
     }
 
     #[test]
@@ -197,7 +202,7 @@ mod tests {
         let letters = vec!["a"; 128].join("_");
         let font = format!("4 0 obj <</Type /Font /Encoding <</Differences [65 /{letters}]>>>> endobj\n");
         let content = format!("BT /G 12 Tf ({}) Tj ET", "A".repeat(2 << 20));
-        assert_too_much(&pdf_with(&[&content], &font), &Limits::default());
+        assert_too_much(&pdf_with(&[&content], &font));
     }
 
     #[test]
@@ -205,11 +210,10 @@ mod tests {
         let pieces: String = (0..10_000).map(|line| format!("0 -20 Td (x{line}) Tj ")).collect();
         let form = stream(5, "/Subtype /Form", &format!("BT /F 12 Tf {pieces} ET"));
         let file = pdf_with(&vec!["/X Do"; 60], &form);
-        let limits = Limits { held_bytes_max: 16 << 20, ..Limits::default() };
-        assert_too_much(&file, &limits);
+        assert_too_much(&file);
         // One page of it is not too much.
         let one = pdf_with(&["/X Do"], &form);
-        assert!(parse(Source { name: "a.pdf", content_type: None, bytes: &one }, &limits).is_ok());
+        assert!(parse(Source { name: "a.pdf", content_type: None, bytes: &one }, &small()).is_ok());
     }
 
     #[test]
@@ -223,7 +227,7 @@ mod tests {
         }
         let fonts: String = (1000..1060).map(|number| format!("/F{number} {number} 0 R ")).collect();
         objects.push_str(&stream(5, &format!("/Subtype /Form /Resources <</Font <<{fonts}>>>>"), &content));
-        assert_too_much(&pdf_with(&["/X Do"], &objects), &Limits::default());
+        assert_too_much(&pdf_with(&["/X Do"], &objects));
     }
 
     #[test]
