@@ -240,6 +240,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_unknown_compression_is_told_from_a_password() {
+        let whole = archive(&[("word/document.xml", b"<a/>")]);
+        // The method and the flags of the file's own head and of the archive's list.
+        let changed = |at_head: usize, at_list: usize, byte: u8| {
+            let list = whole.windows(4).position(|window| window == b"PK\x01\x02").expect("a list");
+            let mut bytes = whole.clone();
+            (bytes[at_head], bytes[list + at_list]) = (byte, byte);
+            read("a.docx", &bytes).expect_err("not read")
+        };
+        assert_eq!(changed(6, 8, 1), ParseError::Encrypted);
+        assert_eq!(changed(8, 10, 97).code().0, "unsupported_format");
+    }
+
+    #[test]
     fn parts_are_bounded_together() {
         let bytes = archive(&[("a", &[b'x'; 600]), ("b", &[b'y'; 600])]);
         let mut budget = Budget::new(Limits { inflated_bytes_max: 1000, ..Limits::default() });
