@@ -5,9 +5,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tessera_sdk::embed::{self, Options, Prompt};
 use tessera_sdk::handler::Closed;
-use tessera_sdk::tokenize;
-use tessera_sdk::vector::{self, Condition, Document as Stored, Draft, Field, Filter, Test, Value};
-use tessera_sdk::{blob, http};
+use tessera_sdk::vector::{self, Document as Stored, Draft, Field, Value};
+use tessera_sdk::{http, tokenize};
 
 use crate::chunk::{self, Chunk, Measure};
 use crate::document::Document;
@@ -216,14 +215,8 @@ fn link_path(url: &str) -> &str {
 
 /// A document of the same content in the index, that the caller may find.
 async fn with_digest(index: &str, digest: &str) -> Result<Option<String>, tessera_sdk::store::Error> {
-    let page = vector::documents(index, of_digest(digest), None, 1).await?;
+    let page = vector::documents(index, files::of_digest(digest), None, 1).await?;
     Ok(page.documents.into_iter().next().map(|stored| stored.document.id))
-}
-
-/// Documents of one content.
-pub(crate) fn of_digest(digest: &str) -> Filter {
-    let condition = Condition { field: "digest".into(), test: Test::Equals(Value::Text(digest.to_owned())) };
-    Filter { all: vec![condition], ..Filter::default() }
 }
 
 /// Counts the embedder's tokens.
@@ -299,14 +292,6 @@ fn chunk_fields(chunk: &Chunk) -> Vec<Field> {
     fields.extend(chunk.place.slide.map(|slide| Field::number("slide", slide)));
     fields.extend(chunk.place.sheet.as_deref().map(|sheet| Field::text("sheet", sheet)));
     fields
-}
-
-/// The file of a document, to be sent to a client.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) async fn original(index: &str, digest: &str) -> Result<blob::File, tessera_sdk::store::Error> {
-    blob::get(files::CONTAINER, &files::original_name(index, digest)).await
 }
 
 #[cfg(test)]

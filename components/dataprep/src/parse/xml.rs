@@ -148,7 +148,7 @@ pub(super) fn read(text: &str, builder: &mut Builder<'_>) -> Result<(), ParseErr
             Line::Value(name, value) => {
                 records.enter(&name)?;
                 records.value(&crate::document::collapse(&value))?;
-                records.leave()?;
+                records.leave();
             }
             Line::End => records.end()?,
         }
