@@ -1,6 +1,7 @@
 //! What is in the indices: OPEA's list, and deleting.
 
 use serde::{Deserialize, Serialize};
+use tessera_sdk::store::ErrorCode;
 use tessera_sdk::vector::{self, Filter, Stored};
 use tessera_sdk::{Error, blob, store};
 
@@ -163,17 +164,21 @@ async fn delete_one(index: &str, id: &str) -> Result<bool, store::Error> {
 
 /// Deletes what the caller may find; the index itself if that is all there is in it.
 async fn delete_all(index: &str) -> Result<(), store::Error> {
-    let collections = vector::collections().await?;
-    let count = collections.iter().find(|collection| collection.name == index).map_or(0, |collection| collection.documents);
-    let documents = documents(index, ROWS_MAX).await?;
-    if documents.len() as u64 >= count {
-        vector::delete_collection(index).await?;
-        return delete_files(index).await;
+    match vector::delete_collection(index).await {
+        Ok(_) => return delete_files(index).await,
+        // There are documents in it that the caller does not see.
+        Err(error) if error.code == ErrorCode::InvalidInput => {}
+        Err(error) => return Err(error),
     }
-    for stored in documents {
-        delete_one(index, &stored.document.id).await?;
+    loop {
+        let page = vector::documents(index, Filter::default(), None, PAGE_MAX).await?;
+        if page.documents.is_empty() {
+            return Ok(());
+        }
+        for stored in page.documents {
+            delete_one(index, &stored.document.id).await?;
+        }
     }
-    Ok(())
 }
 
 async fn delete_files(index: &str) -> Result<(), store::Error> {

@@ -1,13 +1,13 @@
 //! The files themselves and their texts, kept by the digest of their documents.
 
+use tessera_sdk::vector::{Condition, Filter, Test, Value};
 use tessera_sdk::{Error, Response, blob, log, store, vector};
 
-use crate::ingest::{of_digest, original};
 use crate::parse::Format;
 
 pub(crate) const CONTAINER: &str = "documents";
 
-pub(crate) fn original_name(index: &str, digest: &str) -> String {
+fn original_name(index: &str, digest: &str) -> String {
     format!("{index}/{digest}/original")
 }
 
@@ -23,6 +23,12 @@ pub(crate) async fn put(index: &str, digest: &str, format: Format, bytes: Vec<u8
     blob::put(CONTAINER, &original_name(index, digest), format.content_type(), bytes).await?;
     blob::put(CONTAINER, &text_name(index, digest), "text/plain; charset=utf-8", text).await?;
     Ok(())
+}
+
+/// Documents of one content.
+pub(crate) fn of_digest(digest: &str) -> Filter {
+    let condition = Condition { field: "digest".into(), test: Test::Equals(Value::Text(digest.to_owned())) };
+    Filter { all: vec![condition], ..Filter::default() }
 }
 
 /// Deletes the file of a digest that no document has any more. What can't be deleted now only takes room.
@@ -60,9 +66,10 @@ pub(crate) async fn response(index: &str, name: &str, kept: Kept) -> Result<Resp
     let stored = vector::stat(index, name).await?.ok_or_else(missing)?;
     let digest = &stored.document.digest;
     let file = match kept {
-        Kept::Original => original(index, digest).await?,
-        Kept::Text => blob::get(CONTAINER, &text_name(index, digest)).await?,
+        Kept::Original => original_name(index, digest),
+        Kept::Text => text_name(index, digest),
     };
+    let file = blob::get(CONTAINER, &file).await?;
     let response = Response::passing(200, &file.info.content_type, file.body)
         .with_header("etag", format!("\"{digest}\""))
         .with_header("x-content-type-options", "nosniff")

@@ -15,9 +15,9 @@ const LINK_BYTES_MAX: usize = 512;
 /// Longest name of a file, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Most labels of a request, and the longest.
+/// Most labels of a request, and the longest, as the host has it for those of a caller.
 const LABELS_MAX: usize = 32;
-const LABEL_BYTES_MAX: usize = 128;
+const LABEL_BYTES_MAX: usize = 64;
 
 /// Characters that a chunk may have at most, as OPEA's `chunk_size` says it.
 const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 20..=16_000;
@@ -191,17 +191,28 @@ fn links(text: &str) -> Result<Vec<String>, Error> {
 
 /// A JSON list of labels, or labels with commas between them.
 fn labels(text: &str) -> Result<Vec<String>, Error> {
+    let misfit = || {
+        let what = format!("1 to {LABEL_BYTES_MAX} of the characters a-z A-Z 0-9 . _ : - /");
+        let message =
+            format!("`labels` must be a JSON list of at most {LABELS_MAX} labels, or these with commas, each of {what}");
+        Error::bad_request(message).with_param("labels")
+    };
+    let text = text.trim();
     let mut labels: Vec<String> = match serde_json::from_str(text) {
         Ok(OneOrMany::Many(labels)) => labels,
         Ok(OneOrMany::One(label)) => vec![label],
-        Err(_) => text.split(',').map(str::to_owned).collect(),
+        // What was meant as JSON is no label that anybody has.
+        Err(_) if text.starts_with('[') || text == "null" => return Err(misfit()),
+        Err(_) => text.split(',').map(str::to_owned).filter(|label| !label.trim().is_empty()).collect(),
     };
-    labels = labels.iter().map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect();
+    labels = labels.iter().map(|label| label.trim().to_owned()).collect();
     labels.sort();
     labels.dedup();
-    if labels.len() > LABELS_MAX || labels.iter().any(|label| label.len() > LABEL_BYTES_MAX) {
-        let message = format!("`labels` must be at most {LABELS_MAX} labels of at most {LABEL_BYTES_MAX} bytes");
-        return Err(Error::bad_request(message).with_param("labels"));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-/".contains(&byte);
+    let is_label = |label: &String| (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(is_allowed);
+    // Nobody could find, replace or delete what has a label that no caller can have.
+    if labels.len() > LABELS_MAX || !labels.iter().all(is_label) {
+        return Err(misfit());
     }
     Ok(labels)
 }
@@ -300,6 +311,24 @@ mod tests {
         ] {
             let error = read(&parts).expect_err(param);
             assert_eq!(error.param(), Some(param), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_are_those_that_a_caller_can_have() {
+        let long = "a".repeat(64);
+        for (text, expected) in [
+            ("hr, /groups/a ,,hr", vec!["/groups/a", "hr"]),
+            (r#"["hr", "a:b"]"#, vec!["a:b", "hr"]),
+            ("\"hr\"", vec!["hr"]),
+            ("[]", vec![]),
+            ("", vec![]),
+            (&long, vec![long.as_str()]),
+        ] {
+            assert_eq!(labels(text).expect(text), expected);
+        }
+        for text in ["Human Resources", "[\"hr\",]", "[\"\"]", "null", "{\"a\": 1}", "ä", &"a".repeat(65)] {
+            assert_eq!(labels(text).expect_err(text).param(), Some("labels"));
         }
     }
 

@@ -5,15 +5,14 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tessera_sdk::embed::{self, Options, Prompt};
 use tessera_sdk::handler::Closed;
-use tessera_sdk::tokenize;
-use tessera_sdk::vector::{self, Condition, Document as Stored, Draft, Field, Filter, Test, Value};
-use tessera_sdk::{blob, http};
+use tessera_sdk::vector::{self, Document as Stored, Draft, Field, Value};
+use tessera_sdk::{http, tokenize};
 
 use crate::chunk::{self, Chunk, Measure};
 use crate::document::Document;
 use crate::files;
 use crate::form::{Form, Source};
-use crate::limits::{Limits, ParseError};
+use crate::limits::{Budget, Limits, ParseError};
 use crate::parse::{self, Format};
 use crate::progress::{Observer, Step};
 use crate::report::{FileError, FileReport, FileStatus};
@@ -32,7 +31,7 @@ const REDIRECTS_MAX: u32 = 3;
 const LINK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Changes with what parsing and dividing make of the same file, so that it is ingested again.
-const PIPELINE: &str = "1";
+const PIPELINE: &str = "2";
 
 /// How all files of a request are ingested.
 #[derive(Debug)]
@@ -153,7 +152,7 @@ async fn one(plan: &Plan, source: Source, observer: &mut Observer) -> Result<Fil
         .await
         .map_err(closed)?;
     let mut tokens = Tokens { model: plan.embedder.as_deref() };
-    let chunks = chunk::chunk(&document, &plan.chunks, &mut tokens).await?;
+    let chunks = chunk::chunk(&document, &plan.chunks, &mut tokens, &mut Budget::new(plan.limits.clone())).await?;
     let draft = write(plan, &content, &digest, (format, &document), &chunks, observer).await?;
     // The file is there before the document that names it, and goes behind it.
     files::put(&plan.index, &digest, format, content.bytes, document.text).await?;
@@ -216,14 +215,8 @@ fn link_path(url: &str) -> &str {
 
 /// A document of the same content in the index, that the caller may find.
 async fn with_digest(index: &str, digest: &str) -> Result<Option<String>, tessera_sdk::store::Error> {
-    let page = vector::documents(index, of_digest(digest), None, 1).await?;
+    let page = vector::documents(index, files::of_digest(digest), None, 1).await?;
     Ok(page.documents.into_iter().next().map(|stored| stored.document.id))
-}
-
-/// Documents of one content.
-pub(crate) fn of_digest(digest: &str) -> Filter {
-    let condition = Condition { field: "digest".into(), test: Test::Equals(Value::Text(digest.to_owned())) };
-    Filter { all: vec![condition], ..Filter::default() }
 }
 
 /// Counts the embedder's tokens.
@@ -257,7 +250,7 @@ async fn write(
     let draft = vector::begin(&plan.index, stored, plan.embedder.as_deref()).await?;
     let options = Options { model: plan.embedder.clone(), prompt: Prompt::Document, truncate: true, ..Options::default() };
     for (number, batch) in chunks.chunks(BATCH).enumerate() {
-        let texts: Vec<String> = batch.iter().map(|chunk| chunk.under_headings(document.title.as_deref())).collect();
+        let texts: Vec<String> = batch.iter().map(|chunk| chunk.under_headings()).collect();
         let embeddings = embed::embed_tokens(texts.iter().map(String::as_str), options.clone()).await?;
         let vectors = embeddings.vectors().zip(embeddings.token_vectors());
         let rows = texts.into_iter().zip(batch).zip(vectors).map(|((text, chunk), (vector, token_vectors))| vector::Chunk {
@@ -289,20 +282,16 @@ fn document_fields(content: &Content, format: Format, document: &Document) -> Ve
 fn chunk_fields(chunk: &Chunk) -> Vec<Field> {
     let mut fields = vec![Field::number("start", chunk.start as f64), Field::number("end", chunk.end as f64)];
     if !chunk.heading.is_empty() {
-        fields.push(Field { name: "heading".into(), value: Value::Texts(chunk.heading.clone()) });
+        let heading = chunk.heading.iter().map(|heading| heading.as_ref().to_owned()).collect();
+        fields.push(Field { name: "heading".into(), value: Value::Texts(heading) });
+    }
+    if !chunk.path.is_empty() {
+        fields.push(Field::number("path_bytes", chunk.path.len() as f64));
     }
     fields.extend(chunk.place.page.map(|page| Field::number("page", page)));
     fields.extend(chunk.place.slide.map(|slide| Field::number("slide", slide)));
     fields.extend(chunk.place.sheet.as_deref().map(|sheet| Field::text("sheet", sheet)));
     fields
-}
-
-/// The file of a document, to be sent to a client.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) async fn original(index: &str, digest: &str) -> Result<blob::File, tessera_sdk::store::Error> {
-    blob::get(files::CONTAINER, &files::original_name(index, digest)).await
 }
 
 #[cfg(test)]

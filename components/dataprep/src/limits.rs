@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     pub(crate) chunks_max: usize,
     /// What compressed parts of a file may come to, all together.
     pub(crate) inflated_bytes_max: u64,
+    /// What is kept in memory of a file while it is read, beside the file itself and one part of it.
+    pub(crate) held_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +32,7 @@ impl Default for Limits {
             blocks_max: 200_000,
             chunks_max: 20_000,
             inflated_bytes_max: 256 << 20,
+            held_bytes_max: 128 << 20,
         }
     }
 }
@@ -46,6 +49,7 @@ pub(crate) struct Budget {
     pub(crate) limits: Limits,
     deadline: Instant,
     inflated_bytes: u64,
+    held_bytes: usize,
     ticks: u32,
 }
 
@@ -53,7 +57,7 @@ impl Budget {
     /// A budget whose time begins now.
     pub(crate) fn new(limits: Limits) -> Self {
         let deadline = Instant::now() + Duration::from_millis(limits.file_ms_max);
-        Self { limits, deadline, inflated_bytes: 0, ticks: 0 }
+        Self { limits, deadline, inflated_bytes: 0, held_bytes: 0, ticks: 0 }
     }
 
     /// One small step of work.
@@ -91,6 +95,24 @@ impl Budget {
         }
         self.inflated_bytes += bytes;
         self.look()
+    }
+
+    /// Takes note of bytes that are kept in memory.
+    ///
+    /// # Errors
+    /// It is more than the limit, all together.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), ParseError> {
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
+        let max = self.limits.held_bytes_max;
+        if self.held_bytes > max {
+            return Err(ParseError::TooLong { what: "content", max: max as u64, unit: "bytes in memory" });
+        }
+        Ok(())
+    }
+
+    /// Takes note that bytes which were held are not kept any more.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
     /// The error of a file that comes to more bytes than its limit.
@@ -164,5 +186,15 @@ mod tests {
         assert_eq!(budget.inflate(6), Ok(()));
         assert_eq!(budget.inflate(5), Err(ParseError::Bomb { bytes_max: 10 }));
         assert_eq!(budget.inflate(4), Ok(()));
+    }
+
+    #[test]
+    fn bytes_that_are_held_are_counted_until_they_are_released() {
+        let mut budget = Budget::new(Limits { held_bytes_max: 10, ..Limits::default() });
+        assert_eq!(budget.hold(6), Ok(()));
+        budget.release(4);
+        assert_eq!(budget.hold(8), Ok(()));
+        let error = budget.hold(1).expect_err("too much");
+        assert_eq!((error.code().0, error.to_string().contains("10 bytes in memory")), ("too_long", true), "{error}");
     }
 }

@@ -40,6 +40,7 @@ impl Settings {
             blocks_max: number(&get, "blocks_max", usual.blocks_max)?,
             chunks_max: number(&get, "chunks_max", usual.chunks_max)?,
             inflated_bytes_max: number(&get, "inflated_bytes_max", usual.inflated_bytes_max)?,
+            held_bytes_max: number(&get, "held_bytes_max", usual.held_bytes_max)?,
         };
         let settings = Self {
             collection: get("collection").unwrap_or_else(|| "documents".into()),

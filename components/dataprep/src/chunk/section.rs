@@ -1,8 +1,11 @@
 //! Which blocks stand under the same headings.
 
 use std::ops::Range;
+use std::rc::Rc;
 
+use super::Settings;
 use crate::document::{Document, Kind};
+use crate::limits::ParseError;
 
 /// Longest heading that is kept with a chunk, in characters.
 const HEADING_CHARS_MAX: usize = 300;
@@ -10,17 +13,21 @@ const HEADING_CHARS_MAX: usize = 300;
 /// Blocks under one heading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Section {
-    /// Without the headings it begins with, where they are all in `heading` and there is something else.
     pub(super) blocks: Range<usize>,
     /// Headings above, and its own.
-    pub(super) heading: Vec<String>,
+    pub(super) heading: Rc<[Rc<str>]>,
+    /// How many of its first blocks are headings that are all in `heading`.
+    pub(super) said: usize,
 }
 
 /// Sections in their order: each begins with a heading, a sheet or a slide. A heading right behind another one does not begin a
 /// section, so that no chunk is only a heading.
-pub(super) fn sections(document: &Document) -> Vec<Section> {
+///
+/// # Errors
+/// There are more than there may be chunks: each is one at least.
+pub(super) fn sections(document: &Document, settings: &Settings) -> Result<Vec<Section>, ParseError> {
     let mut sections: Vec<Section> = Vec::new();
-    let mut open: Vec<(u8, String)> = Vec::new();
+    let mut open: Vec<(u8, Rc<str>)> = Vec::new();
     let mut has_text = true;
     let mut place = None;
     for (index, block) in document.blocks.iter().enumerate() {
@@ -32,9 +39,11 @@ pub(super) fn sections(document: &Document) -> Vec<Section> {
         }
         if let Kind::Heading(level) = block.kind {
             open.retain(|&(above, _)| above < level);
-            open.push((level, document.text[block.range.clone()].chars().take(HEADING_CHARS_MAX).collect()));
+            let text: String = document.text[block.range.clone()].chars().take(HEADING_CHARS_MAX).collect();
+            open.push((level, text.into()));
         }
-        let heading = || open.iter().map(|(_, text)| text.clone()).collect();
+        let heading = || open.iter().map(|(_, text)| Rc::clone(text)).collect();
+        let is_full = sections.len() >= settings.chunks_max;
         match sections.last_mut() {
             Some(last) if !is_elsewhere && (!is_heading || !has_text) => {
                 last.blocks.end = index + 1;
@@ -42,7 +51,8 @@ pub(super) fn sections(document: &Document) -> Vec<Section> {
                     last.heading = heading();
                 }
             }
-            _ => sections.push(Section { blocks: index..index + 1, heading: heading() }),
+            _ if is_full => return Err(settings.too_many()),
+            _ => sections.push(Section { blocks: index..index + 1, heading: heading(), said: 0 }),
         }
         has_text = !is_heading;
     }
@@ -50,12 +60,9 @@ pub(super) fn sections(document: &Document) -> Vec<Section> {
         let is_said = |index: &usize| {
             let block = &document.blocks[*index];
             let text = &document.text[block.range.clone()];
-            matches!(block.kind, Kind::Heading(_)) && section.heading.iter().any(|heading| heading == text)
+            matches!(block.kind, Kind::Heading(_)) && section.heading.iter().any(|heading| **heading == *text)
         };
-        let said = section.blocks.clone().take_while(is_said).count();
-        if said < section.blocks.len() {
-            section.blocks.start += said;
-        }
+        section.said = section.blocks.clone().take_while(is_said).count();
     }
-    sections
+    Ok(sections)
 }

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use super::{Header, Measure, Settings, Unit, sentence};
+use super::{Header, Measure, Meter, Settings, Unit, sentence};
 use crate::document::{Document, Kind};
 
 /// Bytes of a token that are too many to be measured first: what is longer is divided at once.
 const TOKEN_BYTES_MAX: usize = 32;
 
-pub(super) struct Splitter<'d, 'm, M> {
-    pub(super) document: &'d Document,
-    pub(super) settings: &'d Settings,
-    pub(super) measure: &'m mut M,
+pub(super) struct Splitter<'s, 'm, M> {
+    pub(super) document: &'s Document,
+    pub(super) settings: &'s Settings,
+    pub(super) meter: &'s mut Meter<'m, M>,
     /// That of the table which is read.
     pub(super) header: Option<Header>,
 }
@@ -43,25 +43,45 @@ impl<M: Measure> Splitter<'_, '_, M> {
 
     async fn block(&mut self, block: usize, units: &mut Vec<Unit>) -> Result<(), M::Error> {
         let whole = self.document.blocks[block].range.clone();
-        if let Some(unit) = self.fitting(block, whole.clone()).await? {
-            // A short paragraph is not divided; a longer one is, so that sentences of it can be shared by two chunks.
-            if unit.tokens <= self.settings.overlap_tokens_max || !can_overlap(unit.kind) {
-                units.push(unit);
-                return Ok(());
-            }
-        }
+        let fitting = self.fitting(block, whole.clone()).await?;
         let text = &self.document.text[whole.clone()];
+        // A short paragraph is not divided; a longer one is, so that sentences of it can be shared by two chunks.
+        let is_whole = |unit: &Unit| unit.tokens <= self.settings.overlap_tokens_max || !can_overlap(unit.kind);
+        if let Some(unit) = fitting.filter(is_whole) {
+            return self.push(unit, units);
+        }
         let ends = match self.document.blocks[block].kind {
             Kind::Code => text.match_indices('\n').map(|(at, _)| at + 1).chain([text.len()]).collect(),
             Kind::TableRow | Kind::TableHeader => text.match_indices(" | ").map(|(at, _)| at + 3).chain([text.len()]).collect(),
             Kind::Heading(_) | Kind::Paragraph | Kind::ListItem => sentence::ends(text),
         };
         let mut start = whole.start;
-        for end in ends {
+        for end in self.joined(ends) {
             let end = whole.start + end;
             self.divide(block, start..end, units).await?;
             start = end;
         }
+        Ok(())
+    }
+
+    /// Without the ends of pieces so short that two chunks can share them together: each costs a measurement.
+    fn joined(&self, ends: Vec<usize>) -> Vec<usize> {
+        // No text has more tokens or characters than bytes.
+        let bytes_max = self.settings.overlap_chars_max.min(self.settings.overlap_tokens_max as usize);
+        let mut start = 0;
+        let mut kept = Vec::new();
+        for (index, &end) in ends.iter().enumerate() {
+            if ends.get(index + 1).is_none_or(|next| next - start > bytes_max) {
+                kept.push(end);
+                start = end;
+            }
+        }
+        kept
+    }
+
+    fn push(&mut self, unit: Unit, units: &mut Vec<Unit>) -> Result<(), M::Error> {
+        self.meter.take(&unit)?;
+        units.push(unit);
         Ok(())
     }
 
@@ -74,7 +94,7 @@ impl<M: Measure> Splitter<'_, '_, M> {
                 continue;
             }
             if let Some(unit) = self.fitting(block, range.clone()).await? {
-                units.push(unit);
+                self.push(unit, units)?;
                 continue;
             }
             let middle = range.start + middle(&self.document.text[range.clone()]);
@@ -106,7 +126,7 @@ impl<M: Measure> Splitter<'_, '_, M> {
         if !is_single && (chars > chars_max || text.len() > TOKEN_BYTES_MAX * tokens_max as usize) {
             return Ok(None);
         }
-        let tokens = self.measure.tokens(text).await?;
+        let tokens = self.meter.tokens(text).await?;
         Ok((is_single || tokens <= tokens_max).then_some(Unit { range, tokens, chars, block, kind, header }))
     }
 }

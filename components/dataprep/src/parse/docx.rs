@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::ooxml::{Package, Runs, walk_runs};
 use super::xml::{Element, Node, walk};
 use crate::document::{Builder, Kind};
-use crate::limits::ParseError;
+use crate::limits::{Budget, ParseError};
 
 /// Most cells of a table row.
 const CELLS_MAX: usize = 1000;
@@ -75,8 +75,21 @@ enum Piece {
     Page,
 }
 
+impl Piece {
+    /// What it takes of memory.
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Piece::Paragraph(_, text) => text.len(),
+                Piece::Row(_, cells) => cells.iter().map(|cell| size_of::<String>() + cell.len()).sum(),
+                Piece::Page => 0,
+            }
+    }
+}
+
 fn put(pieces: Vec<Piece>, builder: &mut Builder<'_>) -> Result<(), ParseError> {
     for piece in pieces {
+        builder.budget.release(piece.bytes());
         match piece {
             Piece::Paragraph(kind, text) => builder.push(kind, &text)?,
             Piece::Row(kind, cells) => builder.push_row(kind, &cells)?,
@@ -90,7 +103,7 @@ fn put(pieces: Vec<Piece>, builder: &mut Builder<'_>) -> Result<(), ParseError> 
 }
 
 fn pieces(text: &str, styles: &HashMap<String, Style>, builder: &mut Builder<'_>) -> Result<Vec<Piece>, ParseError> {
-    let mut reader = Reader { styles, pieces: Vec::new(), text: String::new(), style: Style::default(), rows: Vec::new() };
+    let mut reader = Reader { styles, pieces: Vec::new(), held: 0, open: Vec::new(), rows: Vec::new() };
     walk_runs(text, builder.budget, &mut reader)?;
     Ok(reader.pieces)
 }
@@ -98,9 +111,11 @@ fn pieces(text: &str, styles: &HashMap<String, Style>, builder: &mut Builder<'_>
 struct Reader<'s> {
     styles: &'s HashMap<String, Style>,
     pieces: Vec<Piece>,
-    /// Of the paragraph that is open.
-    text: String,
-    style: Style,
+    /// How many of them the budget knows of.
+    held: usize,
+    /// For each paragraph that is open, the outermost first, its text and its style: a box with paragraphs of its own may stand
+    /// in one.
+    open: Vec<(String, Style)>,
     /// For each table that is open the row that is read.
     rows: Vec<Row>,
 }
@@ -116,18 +131,21 @@ struct Row {
 impl Runs for Reader<'_> {
     fn start(&mut self, element: &Element<'_>) {
         match element.name() {
-            "p" => {
-                self.text.clear();
-                self.style = Style::default();
-            }
+            "p" => self.open.push((String::new(), Style::default())),
             "pStyle" => {
                 let style = element.attribute("val").and_then(|id| self.styles.get(&id)).copied().unwrap_or_default();
-                self.style = Style { is_list: self.style.is_list || style.is_list, ..style };
+                if let Some((_, own)) = self.open.last_mut() {
+                    *own = Style { is_list: own.is_list || style.is_list, ..style };
+                }
             }
-            "numPr" => self.style.is_list = true,
-            "tab" => self.text.push('\t'),
-            "br" | "cr" => self.text.push('\n'),
-            "noBreakHyphen" => self.text.push('-'),
+            "numPr" => {
+                if let Some((_, style)) = self.open.last_mut() {
+                    style.is_list = true;
+                }
+            }
+            "tab" => self.text("\t"),
+            "br" | "cr" => self.text("\n"),
+            "noBreakHyphen" => self.text("-"),
             // Word writes one where it broke a page when it was last shown; a break by hand comes before it.
             "lastRenderedPageBreak" => self.page(),
             "tbl" => self.rows.push(Row::default()),
@@ -147,38 +165,52 @@ impl Runs for Reader<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        self.text.push_str(text);
+        if let Some((own, _)) = self.open.last_mut() {
+            own.push_str(text);
+        }
     }
 
-    fn end(&mut self, name: &str) {
+    fn end(&mut self, name: &str, budget: &mut Budget) -> Result<(), ParseError> {
         match name {
-            "p" => self.end_paragraph(),
+            "p" => {
+                if let Some((text, style)) = self.open.pop() {
+                    self.end_paragraph(text, style);
+                }
+            }
             "tr" => {
-                let Some(row) = self.rows.last_mut() else { return };
-                row.before += 1;
-                let kind = if row.is_header { Kind::TableHeader } else { Kind::TableRow };
-                let cells = std::mem::take(&mut row.cells);
-                self.pieces.push(Piece::Row(kind, cells));
+                if let Some(row) = self.rows.last_mut() {
+                    row.before += 1;
+                    let kind = if row.is_header { Kind::TableHeader } else { Kind::TableRow };
+                    let cells = std::mem::take(&mut row.cells);
+                    self.pieces.push(Piece::Row(kind, cells));
+                }
             }
             "tbl" => {
                 self.rows.pop();
             }
             _ => {}
         }
+        let fresh = self.pieces.iter().skip(self.held).map(Piece::bytes).sum();
+        self.held = self.pieces.len();
+        budget.hold(fresh)
     }
 }
 
 impl Reader<'_> {
     fn page(&mut self) {
         // What stands before the break is on the page before.
-        if self.rows.is_empty() && !self.text.trim().is_empty() && self.style.heading.is_none() {
-            self.end_paragraph();
+        if let Some((text, style)) = self.open.last_mut()
+            && self.rows.is_empty()
+            && !text.trim().is_empty()
+            && style.heading.is_none()
+        {
+            let (text, style) = (std::mem::take(text), *style);
+            self.end_paragraph(text, style);
         }
         self.pieces.push(Piece::Page);
     }
 
-    fn end_paragraph(&mut self) {
-        let text = std::mem::take(&mut self.text);
+    fn end_paragraph(&mut self, text: String, style: Style) {
         if let Some(cell) = self.rows.last_mut().and_then(|row| row.cells.last_mut()) {
             if !cell.is_empty() {
                 cell.push(' ');
@@ -186,7 +218,7 @@ impl Reader<'_> {
             cell.push_str(&text);
             return;
         }
-        let kind = match self.style {
+        let kind = match style {
             Style { heading: Some(level), .. } => Kind::Heading(level),
             Style { is_list: true, .. } => Kind::ListItem,
             Style { .. } => Kind::Paragraph,
@@ -198,8 +230,10 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
     use crate::parse::ooxml::tests::archive;
     use crate::parse::tests::{blocks, read};
+    use crate::parse::{Source, parse};
 
     const STYLES: &str = r#"<w:styles xmlns:w="w"><w:style w:styleId="H2"><w:name w:val="heading 2"/></w:style>
         <w:style w:styleId="X"><w:name w:val="Own"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style></w:styles>"#;
@@ -226,6 +260,33 @@ mod tests {
             (Kind::TableRow, "a b"),
         ];
         assert_eq!(blocks("a.docx", &docx(body)), expected.map(|(kind, text)| (kind, text.to_owned())));
+    }
+
+    #[test]
+    fn a_box_inside_of_a_paragraph_leaves_it_whole_and_is_read_once() {
+        let shape = "<w:txbxContent><w:p><w:r><w:t>in the box</w:t></w:r></w:p></w:txbxContent>";
+        let body = format!(
+            r#"<w:p><w:pPr><w:pStyle w:val="H2"/></w:pPr><w:r><w:t>before </w:t></w:r><w:r><mc:AlternateContent>
+            <mc:Choice>{shape}</mc:Choice><mc:Fallback>{shape}</mc:Fallback></mc:AlternateContent></w:r>
+            <w:r><w:t>behind</w:t></w:r></w:p>"#
+        );
+        let expected = [(Kind::Paragraph, "in the box"), (Kind::Heading(2), "before behind")];
+        assert_eq!(blocks("a.docx", &docx(&body)), expected.map(|(kind, text)| (kind, text.to_owned())));
+    }
+
+    #[test]
+    fn paragraphs_are_held_only_until_they_are_written() {
+        let body = "<w:p><w:r><w:t>a paragraph</w:t></w:r></w:p>".repeat(20);
+        let notes = format!(r#"<w:footnotes xmlns:w="w">{body}</w:footnotes>"#);
+        let document = format!(r#"<w:document xmlns:w="w"><w:body>{body}</w:body></w:document>"#);
+        let bytes = archive(&[("word/document.xml", document.as_bytes()), ("word/footnotes.xml", notes.as_bytes())]);
+        let read = |held_bytes_max: usize| {
+            let limits = Limits { held_bytes_max, ..Limits::default() };
+            parse(Source { name: "a.docx", content_type: None, bytes: &bytes }, &limits)
+        };
+        let paragraph = size_of::<Piece>() + "a paragraph".len();
+        assert!(read(20 * paragraph).is_ok());
+        assert_eq!(read(20 * paragraph - 1).expect_err("too much").code().0, "too_long");
     }
 
     #[test]

@@ -58,6 +58,10 @@ impl Value<'_, '_, '_, '_> {
             E::custom("stopped")
         })
     }
+
+    fn leave(self) {
+        self.0.borrow_mut().records.leave();
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Value<'_, '_, '_, '_> {
@@ -104,14 +108,15 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_, '_> {
         while elements.next_element_seed(self)?.is_some() {
             self.tell(|records| records.next_element())?;
         }
-        self.tell(|records| records.leave())
+        self.leave();
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(name) = entries.next_key::<String>()? {
             self.tell(|records| records.enter(&name))?;
             entries.next_value_seed(self)?;
-            self.tell(|records| records.leave())?;
+            self.leave();
         }
         Ok(())
     }

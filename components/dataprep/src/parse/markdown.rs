@@ -61,7 +61,13 @@ impl Reader<'_, '_> {
                 Ok(())
             }
             Event::Rule => self.flush(),
-            Event::InlineHtml(_) | Event::FootnoteReference(_) => Ok(()),
+            Event::InlineHtml(tag) => {
+                if !is_of_letters(&tag) {
+                    self.inline.push(' ');
+                }
+                Ok(())
+            }
+            Event::FootnoteReference(_) => Ok(()),
         }
     }
 
@@ -158,6 +164,19 @@ impl Reader<'_, '_> {
     }
 }
 
+/// Elements that only change how letters look, also inside of a word.
+#[rustfmt::skip]
+const OF_LETTERS: [&str; 19] = [
+    "a", "abbr", "b", "code", "del", "em", "font", "i", "ins", "kbd", "mark", "s", "small", "span", "strong", "sub", "sup", "u",
+    "wbr",
+];
+
+/// Whether what a tag stands between is one word, as in `H<sub>2</sub>O`; others, as `<br>`, divide words.
+fn is_of_letters(tag: &str) -> bool {
+    let name = tag.trim_start_matches(['<', '/']).split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    tag.starts_with("<!") || OF_LETTERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Whether it is a list item's mark and nothing else.
 fn is_mark(text: &str) -> bool {
     let mark = text.trim();
@@ -204,6 +223,12 @@ mod tests {
             "- a\n  - b\n\n<div><p>x <b>y</b></p></div>\n",
             &[(Kind::ListItem, "- a"), (Kind::ListItem, "- b"), (Kind::Paragraph, "x y")],
         );
+    }
+
+    #[test]
+    fn tags_in_a_line_divide_words_unless_they_are_of_letters() {
+        assert_blocks("a<br>b<BR/>c <b>d</b>e H<sub>2</sub>O f<!-- g -->h\n", &[(Kind::Paragraph, "a b c de H2O fh")]);
+        assert_blocks("| n |\n|---|\n| a<br>b |\n", &[(Kind::TableHeader, "n"), (Kind::TableRow, "a b")]);
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl<'a> Package<'a> {
         let entry = match self.archive.by_name(name) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Ok(None),
-            Err(ZipError::UnsupportedArchive(_)) => return Err(ParseError::Encrypted),
+            Err(ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED)) => return Err(ParseError::Encrypted),
+            Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
+                let why = format!("its part {name} is compressed in a way that is not read: save it again");
+                return Err(ParseError::Unsupported(why));
+            }
             Err(error) => return Err(ParseError::malformed("ZIP archive", error)),
         };
         let bytes_max = PART_BYTES_MAX.min(budget.inflatable_bytes());
@@ -166,25 +170,33 @@ pub(super) trait Runs {
     fn start(&mut self, element: &Element<'_>);
     /// A piece of text, as it is shown.
     fn text(&mut self, text: &str);
-    /// The element of this local name ends.
-    fn end(&mut self, name: &str);
+    /// The element of this local name ends. What is kept of it is held in the budget.
+    ///
+    /// # Errors
+    /// It is more than the limits.
+    fn end(&mut self, name: &str, budget: &mut Budget) -> Result<(), ParseError>;
 }
 
-/// Goes through a part. Only what is in elements `t` is text; the rest is field codes and the like.
+/// Goes through a part. Only what is in elements `t` is text; the rest is field codes and the like. What stands in a `Fallback`
+/// is left out.
 ///
 /// # Errors
 /// Those of [`walk`].
 pub(super) fn walk_runs(text: &str, budget: &mut Budget, runs: &mut impl Runs) -> Result<(), ParseError> {
-    let mut in_text = false;
-    walk(text, budget, &mut |node, _| {
+    let (mut in_text, mut fallbacks) = (false, 0_usize);
+    walk(text, budget, &mut |node, budget| {
         match node {
+            Node::Start(element) if element.name() == "Fallback" => fallbacks += 1,
+            Node::End("Fallback") => fallbacks = fallbacks.saturating_sub(1),
+            // It repeats what stands before it, for programs that don't know that.
+            _ if fallbacks > 0 => {}
             Node::Start(element) => {
                 in_text = element.name() == "t";
                 runs.start(element);
             }
             Node::End(name) => {
                 in_text = false;
-                runs.end(name);
+                runs.end(name, budget)?;
             }
             Node::Text(text) if in_text => runs.text(&text),
             Node::Text(_) => {}
@@ -225,6 +237,20 @@ pub(super) mod tests {
         let bomb = archive(&[("word/document.xml", &vec![b' '; 9 << 20])]);
         assert!(bomb.len() < 100_000);
         assert_eq!(read("a.docx", &bomb).expect_err("a bomb").code().0, "decompression_bomb");
+    }
+
+    #[test]
+    fn an_unknown_compression_is_told_from_a_password() {
+        let whole = archive(&[("word/document.xml", b"<a/>")]);
+        // The method and the flags of the file's own head and of the archive's list.
+        let changed = |at_head: usize, at_list: usize, byte: u8| {
+            let list = whole.windows(4).position(|window| window == b"PK\x01\x02").expect("a list");
+            let mut bytes = whole.clone();
+            (bytes[at_head], bytes[list + at_list]) = (byte, byte);
+            read("a.docx", &bytes).expect_err("not read")
+        };
+        assert_eq!(changed(6, 8, 1), ParseError::Encrypted);
+        assert_eq!(changed(8, 10, 97).code().0, "unsupported_format");
     }
 
     #[test]

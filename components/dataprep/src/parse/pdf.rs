@@ -26,7 +26,11 @@ pub(super) fn read(bytes: &[u8], builder: &mut Builder<'_>) -> Result<(), ParseE
     let mut reader = content::Reader::new(&file);
     for page in file.pages(builder.budget)? {
         let spans = reader.page(&page, builder.budget)?;
-        pages.push(layout::lines(spans));
+        let spans_bytes = spans.iter().map(content::Span::bytes).sum();
+        let lines = layout::lines(spans);
+        builder.budget.release(spans_bytes);
+        builder.budget.hold(lines.iter().map(layout::Line::bytes).sum())?;
+        pages.push(lines);
     }
     layout::write(pages, builder)
 }
@@ -43,10 +47,15 @@ mod tests {
 
     /// A file of one font and pages with these contents.
     pub(super) fn pdf(contents: &[&str]) -> Vec<u8> {
+        pdf_with(contents, "")
+    }
+
+    /// As [`pdf`], with more objects.
+    fn pdf_with(contents: &[&str], objects: &str) -> Vec<u8> {
         let kids: Vec<String> = (0..contents.len()).map(|page| format!("{} 0 R", 10 + 2 * page)).collect();
         let mut file = format!(
             "%PDF-1.4\n1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj\n\
-             2 0 obj <</Type /Pages /Kids [{}] /Count {} /Resources <</Font <</F 3 0 R>>>>>> endobj\n\
+             2 0 obj <</Type /Pages /Kids [{}] /Count {} /Resources <</Font <</F 3 0 R /G 4 0 R>> /XObject <</X 5 0 R>>>>>> endobj\n{objects}\
              3 0 obj <</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>> endobj\n",
             kids.join(" "),
             contents.len()
@@ -151,6 +160,74 @@ mod tests {
         let limits = Limits { inflated_bytes_max: 1 << 20, ..Limits::default() };
         let error = parse(Source { name: "a.pdf", content_type: None, bytes: &file }, &limits).expect_err("a bomb");
         assert_eq!(error.code().0, "decompression_bomb");
+    }
+
+    /// Limits that tests reach soon.
+    fn small() -> Limits {
+        Limits { held_bytes_max: 16 << 20, ..Limits::default() }
+    }
+
+    /// What is said of a file that must not be held in memory.
+    fn assert_too_much(file: &[u8]) {
+        let error = parse(Source { name: "a.pdf", content_type: None, bytes: file }, &small()).expect_err("too much");
+        assert!(error.to_string().contains("bytes in memory"), "{error}");
+    }
+
+    /// A stream of this dictionary.
+    fn stream(number: u32, dict: &str, content: &str) -> String {
+        format!("{number} 0 obj <<{dict} /Length {}>> stream\n{content}\nendstream endobj\n", content.len())
+    }
+
+    #[test]
+    fn contents_that_name_one_plain_stream_again_and_again_are_refused() {
+        let plain = stream(9, "", &" ".repeat(1 << 20));
+        let mut file = b"%PDF-1.4\n1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj\n".to_vec();
+        file.extend_from_slice(plain.as_bytes());
+        let contents = "9 0 R ".repeat(400);
+        file.extend_from_slice(b"2 0 obj <</Type /Pages /Kids [3 0 R]>> endobj\n");
+        file.extend_from_slice(format!("3 0 obj <</Type /Page /Contents [{contents}]>> endobj\n").as_bytes());
+        assert_too_much(&file);
+    }
+
+    #[test]
+    fn objects_of_a_stream_at_one_place_are_refused() {
+        let index: String = (100..1100).map(|number| format!("{number} 0 ")).collect();
+        let packed = format!("{index}({})", "x".repeat(1 << 20));
+        let dict = format!("/Type /ObjStm /N 1000 /First {}", index.len());
+        assert_too_much(&pdf_with(&["BT ET"], &stream(9, &dict, &packed)));
+    }
+
+    #[test]
+    fn codes_that_show_long_texts_are_refused() {
+        let letters = vec!["a"; 128].join("_");
+        let font = format!("4 0 obj <</Type /Font /Encoding <</Differences [65 /{letters}]>>>> endobj\n");
+        let content = format!("BT /G 12 Tf ({}) Tj ET", "A".repeat(2 << 20));
+        assert_too_much(&pdf_with(&[&content], &font));
+    }
+
+    #[test]
+    fn pages_that_share_a_large_drawing_are_refused() {
+        let pieces: String = (0..10_000).map(|line| format!("0 -20 Td (x{line}) Tj ")).collect();
+        let form = stream(5, "/Subtype /Form", &format!("BT /F 12 Tf {pieces} ET"));
+        let file = pdf_with(&vec!["/X Do"; 60], &form);
+        assert_too_much(&file);
+        // One page of it is not too much.
+        let one = pdf_with(&["/X Do"], &form);
+        assert!(parse(Source { name: "a.pdf", content_type: None, bytes: &one }, &small()).is_ok());
+    }
+
+    #[test]
+    fn fonts_with_large_tables_are_refused() {
+        let (mut objects, mut content) = (String::new(), String::from("BT "));
+        let range = "beginbfrange <0000> <ffff> <00410042004300440045004600470048004900500051> endbfrange";
+        objects.push_str(&stream(9, "", range));
+        for number in 1000..1060 {
+            objects.push_str(&format!("{number} 0 obj <</Type /Font /ToUnicode 9 0 R>> endobj\n"));
+            content.push_str(&format!("/F{number} 9 Tf "));
+        }
+        let fonts: String = (1000..1060).map(|number| format!("/F{number} {number} 0 R ")).collect();
+        objects.push_str(&stream(5, &format!("/Subtype /Form /Resources <</Font <<{fonts}>>>>"), &content));
+        assert_too_much(&pdf_with(&["/X Do"], &objects));
     }
 
     #[test]

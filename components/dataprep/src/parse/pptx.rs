@@ -3,7 +3,7 @@
 use super::ooxml::{Package, Runs, walk_runs};
 use super::xml::{Element, Node, walk};
 use crate::document::{Builder, Kind};
-use crate::limits::ParseError;
+use crate::limits::{Budget, ParseError};
 
 const PRESENTATION: &str = "ppt/presentation.xml";
 
@@ -64,6 +64,7 @@ enum Piece {
 fn put(text: &str, role: Role, builder: &mut Builder<'_>) -> Result<(), ParseError> {
     let mut reader = Reader { role, pieces: Vec::new(), text: String::new(), shape: Shape::default(), row: None, rows: 0 };
     walk_runs(text, builder.budget, &mut reader)?;
+    let held_bytes = reader.pieces.iter().map(Piece::bytes).sum();
     // A title may stand behind the body in the file; readers see it first.
     reader.pieces.sort_by_key(|piece| !matches!(piece, Piece::Paragraph(Kind::Heading(_), _)));
     for piece in reader.pieces {
@@ -72,6 +73,7 @@ fn put(text: &str, role: Role, builder: &mut Builder<'_>) -> Result<(), ParseErr
             Piece::Row(kind, cells) => builder.push_row(kind, &cells)?,
         }
     }
+    builder.budget.release(held_bytes);
     Ok(())
 }
 
@@ -82,6 +84,17 @@ struct Shape {
     is_body: bool,
     /// A slide's number, the date, a footer, the picture of the slide beside its notes.
     is_noise: bool,
+}
+
+impl Piece {
+    /// What it takes of memory.
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Piece::Paragraph(_, text) => text.len(),
+                Piece::Row(_, cells) => cells.iter().map(|cell| size_of::<String>() + cell.len()).sum(),
+            }
+    }
 }
 
 struct Reader {
@@ -121,7 +134,8 @@ impl Runs for Reader {
         self.text.push_str(text);
     }
 
-    fn end(&mut self, name: &str) {
+    fn end(&mut self, name: &str, budget: &mut Budget) -> Result<(), ParseError> {
+        let before = self.pieces.len();
         match name {
             "p" => self.end_paragraph(),
             "tr" => {
@@ -131,6 +145,7 @@ impl Runs for Reader {
             }
             _ => {}
         }
+        budget.hold(self.pieces.iter().skip(before).map(Piece::bytes).sum())
     }
 }
 

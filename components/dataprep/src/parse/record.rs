@@ -32,12 +32,8 @@ impl<'b, 'a> Records<'b, 'a> {
     }
 
     /// Comes out again.
-    ///
-    /// # Errors
-    /// None.
-    pub(super) fn leave(&mut self) -> Result<(), ParseError> {
+    pub(super) fn leave(&mut self) {
         self.path.pop();
-        Ok(())
     }
 
     /// Goes on behind an element of a list: one of the outermost list was a record.

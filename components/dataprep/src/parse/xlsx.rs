@@ -141,8 +141,8 @@ fn is_date_format(format: &str) -> bool {
 fn sheet(text: &str, name: &str, book: &Book, builder: &mut Builder<'_>) -> Result<(), ParseError> {
     let mut rows = Vec::new();
     let mut reader = Reader { book, row: Vec::new(), cell: Cell::default() };
-    let (mut in_value, mut bytes, bytes_max) = (false, 0, builder.budget.limits.text_bytes_max);
-    walk(text, builder.budget, &mut |node, _| {
+    let (mut in_value, mut held_bytes) = (false, 0);
+    walk(text, builder.budget, &mut |node, budget| {
         match node {
             Node::Start(element) => {
                 in_value = matches!(element.name(), "v" | "t");
@@ -153,18 +153,17 @@ fn sheet(text: &str, name: &str, book: &Book, builder: &mut Builder<'_>) -> Resu
             Node::End(name) => {
                 in_value = false;
                 match name {
-                    "c" => reader.end_cell(),
+                    "c" => {
+                        let bytes = reader.end_cell();
+                        budget.hold(bytes)?;
+                        held_bytes += bytes;
+                    }
                     "row" if reader.row.iter().any(|cell| !cell.trim().is_empty()) => {
-                        let row = std::mem::take(&mut reader.row);
-                        bytes += row.iter().map(|cell| cell.len() + 1).sum::<usize>();
-                        rows.push(row);
+                        rows.push(std::mem::take(&mut reader.row));
                     }
                     _ => {}
                 }
             }
-        }
-        if bytes > bytes_max {
-            return Err(ParseError::TooLong { what: "text", max: bytes_max as u64, unit: "bytes" });
         }
         Ok(())
     })?;
@@ -174,6 +173,7 @@ fn sheet(text: &str, name: &str, book: &Book, builder: &mut Builder<'_>) -> Resu
     for (index, row) in rows.iter().enumerate() {
         builder.push_row(if index == 0 { Kind::TableHeader } else { Kind::TableRow }, row)?;
     }
+    builder.budget.release(held_bytes);
     Ok(())
 }
 
@@ -206,10 +206,11 @@ impl Reader<'_> {
         }
     }
 
-    fn end_cell(&mut self) {
+    /// Puts a cell into its row, and says how many bytes that makes the row larger.
+    fn end_cell(&mut self) -> usize {
         let Cell { column, kind, is_date, text } = std::mem::take(&mut self.cell);
         if column >= COLUMNS_MAX || text.is_empty() {
-            return;
+            return 0;
         }
         let value = match kind.as_str() {
             "s" => text.trim().parse().ok().and_then(|index: usize| self.book.strings.get(index).cloned()).unwrap_or_default(),
@@ -219,12 +220,14 @@ impl Reader<'_> {
             }
             _ => text,
         };
+        let added = (column + 1).saturating_sub(self.row.len()) * size_of::<String>() + value.len();
         if self.row.len() <= column {
             self.row.resize(column + 1, String::new());
         }
         if let Some(cell) = self.row.get_mut(column) {
             *cell = value;
         }
+        added
     }
 }
 
@@ -271,6 +274,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::ooxml::tests::archive;
     use crate::parse::tests::read;
 
     #[test]
@@ -291,6 +295,21 @@ mod tests {
             ("Crew", Kind::TableRow, "Ida |  | true"),
         ];
         assert_eq!(blocks, expected);
+    }
+
+    #[test]
+    fn a_row_of_cells_that_share_one_long_text_is_refused() {
+        let long = format!("<sst><si><t>{}</t></si></sst>", "x".repeat(1 << 20));
+        let cells = "<c t=\"s\"><v>0</v></c>".repeat(512);
+        let bytes = archive(&[
+            (WORKBOOK, br#"<workbook><sheets><sheet name="S" id="r1"/></sheets></workbook>"#.as_slice()),
+            ("xl/_rels/workbook.xml.rels", br#"<r><Relationship Id="r1" Type="x/worksheet" Target="s.xml"/></r>"#),
+            ("xl/sharedStrings.xml", long.as_bytes()),
+            ("xl/s.xml", format!("<worksheet><row>{cells}</row></worksheet>").as_bytes()),
+        ]);
+        assert!(bytes.len() < 10_000);
+        let error = read("a.xlsx", &bytes).expect_err("too much");
+        assert!(error.to_string().contains("134217728 bytes in memory"), "{error}");
     }
 
     #[test]

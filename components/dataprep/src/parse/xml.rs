@@ -117,11 +117,13 @@ pub(super) fn read(text: &str, builder: &mut Builder<'_>) -> Result<(), ParseErr
     let mut open: Vec<Open> = Vec::new();
     let bytes_max = builder.budget.limits.text_bytes_max;
     let mut bytes = 0;
-    walk(text, builder.budget, &mut |node, _| {
+    walk(text, builder.budget, &mut |node, budget| {
+        let before = lines.len();
         match node {
             Node::Start(element) => {
                 for (name, value) in element.attributes() {
                     bytes += name.len() + value.len();
+                    budget.hold(element.name().len() + name.len() + value.len())?;
                     lines.push(Line::Value(format!("{}.{name}", element.name()), value));
                 }
                 open.push(Open { name: element.name().to_owned(), text: String::new() });
@@ -134,6 +136,7 @@ pub(super) fn read(text: &str, builder: &mut Builder<'_>) -> Result<(), ParseErr
             }
             Node::End(_) => close(&mut open, &mut lines),
         }
+        budget.hold((lines.len() - before) * size_of::<Line>())?;
         if bytes > bytes_max {
             return Err(ParseError::TooLong { what: "text", max: bytes_max as u64, unit: "bytes" });
         }
@@ -145,7 +148,7 @@ pub(super) fn read(text: &str, builder: &mut Builder<'_>) -> Result<(), ParseErr
             Line::Value(name, value) => {
                 records.enter(&name)?;
                 records.value(&crate::document::collapse(&value))?;
-                records.leave()?;
+                records.leave();
             }
             Line::End => records.end()?,
         }
@@ -202,5 +205,12 @@ mod tests {
             assert_eq!(read("a.xml", xml.as_bytes()).expect_err(xml).code().0, "malformed", "{xml}");
         }
         assert_eq!(read("a.xml", "<a>".repeat(1000).as_bytes()), Err(ParseError::TooDeep));
+    }
+
+    #[test]
+    fn a_long_name_that_many_attributes_repeat_is_refused() {
+        let attributes: String = (0..500).map(|number| format!(" a{number}=''")).collect();
+        let error = read("a.xml", format!("<{}{attributes}/>", "x".repeat(1 << 20)).as_bytes()).expect_err("too much");
+        assert!(error.to_string().contains("bytes in memory"), "{error}");
     }
 }

@@ -74,7 +74,7 @@ impl Reader<'_, '_> {
             }
             Event::SequenceEnd => {
                 self.open.pop();
-                self.records.leave()?;
+                self.records.leave();
                 self.end_value()
             }
             Event::MappingEnd => {
@@ -120,7 +120,8 @@ impl Reader<'_, '_> {
             }
             Some(Open::Mapping(next)) => {
                 *next = Next::Name;
-                self.records.leave()
+                self.records.leave();
+                Ok(())
             }
             Some(Open::List) => self.records.next_element(),
             None => Ok(()),

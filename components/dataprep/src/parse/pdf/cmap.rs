@@ -18,6 +18,8 @@ const TEXT_CHARS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct CMap {
     texts: HashMap<u32, String>,
+    /// Codes that were read, those that were read before counted again.
+    read: usize,
     /// Bytes of a code, as far as the table tells.
     pub(super) code_bytes: Option<usize>,
 }
@@ -42,14 +44,14 @@ impl CMap {
                     while let Some(code) = text(&mut lexer) {
                         budget.tick()?;
                         let Some(target) = text(&mut lexer) else { break };
-                        cmap.insert(code_of(&code), utf16(&target));
+                        cmap.insert(code_of(&code), &utf16(&target));
                     }
                 }
                 Token::Word(b"beginbfrange") => {
                     while let Some(first) = text(&mut lexer) {
                         budget.tick()?;
                         let Some(last) = text(&mut lexer) else { break };
-                        cmap.range(code_of(&first), code_of(&last), lexer.object()?);
+                        cmap.range(code_of(&first), code_of(&last), lexer.object()?, budget)?;
                     }
                 }
                 _ => {}
@@ -62,32 +64,42 @@ impl CMap {
         self.texts.get(&code).map(String::as_str)
     }
 
-    fn insert(&mut self, code: u32, text: String) {
-        if self.texts.len() < CODES_MAX {
+    /// What it takes of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts: usize = self.texts.values().map(String::len).sum();
+        self.texts.capacity() * size_of::<(u32, String)>() + texts
+    }
+
+    fn insert(&mut self, code: u32, text: &str) {
+        self.read += 1;
+        if self.read <= CODES_MAX {
             self.texts.insert(code, text.chars().take(TEXT_CHARS_MAX).collect());
         }
     }
 
-    fn range(&mut self, first: u32, last: u32, target: Option<Object>) {
-        let codes = (first..=last).take(CODES_MAX);
+    fn range(&mut self, first: u32, last: u32, target: Option<Object>, budget: &mut Budget) -> Result<(), ParseError> {
+        let codes = (first..=last).take(CODES_MAX.saturating_sub(self.read));
         match target {
             Some(Object::Text(target)) => {
                 // The last character counts up.
                 let text = utf16(&target);
                 let mut rest: Vec<char> = text.chars().collect();
-                let Some(end) = rest.pop() else { return };
+                let Some(end) = rest.pop() else { return Ok(()) };
                 for (offset, code) in (0..).zip(codes) {
+                    budget.tick()?;
                     let character = u32::from(end).checked_add(offset).and_then(char::from_u32);
-                    self.insert(code, rest.iter().copied().chain(character).collect());
+                    self.insert(code, &rest.iter().copied().chain(character).collect::<String>());
                 }
             }
             Some(Object::List(targets)) => {
                 for (code, target) in codes.zip(targets.iter()) {
-                    self.insert(code, target.text().map(utf16).unwrap_or_default());
+                    budget.tick()?;
+                    self.insert(code, &target.text().map(utf16).unwrap_or_default());
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 }
 

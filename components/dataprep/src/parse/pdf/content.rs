@@ -41,6 +41,13 @@ pub(super) struct Span {
     pub(super) is_bold: bool,
 }
 
+impl Span {
+    /// What it takes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len()
+    }
+}
+
 /// `[a b c d e f]`: a point `(x, y)` comes to `(ax + cy + e, bx + dy + f)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Matrix([f64; 6]);
@@ -91,7 +98,7 @@ impl<'f> Reader<'f> {
         Self { file, fonts: HashMap::new(), forms: HashMap::new(), kept_bytes: 0 }
     }
 
-    /// The texts of a page, in the order in which they are drawn.
+    /// The texts of a page, in the order in which they are drawn. The budget holds their bytes.
     ///
     /// # Errors
     /// It is more than the limits.
@@ -100,7 +107,9 @@ impl<'f> Reader<'f> {
         let contents = self.file.resolve(&page.contents);
         for part in contents.list().unwrap_or(std::slice::from_ref(contents)) {
             if let Object::Stream(stream) = self.file.resolve(part) {
-                content.extend(self.file.decode(stream, budget)?);
+                let part = self.file.decode(stream, budget)?;
+                budget.hold(part.len() + 1)?;
+                content.extend(part);
                 content.push(b'\n');
             }
         }
@@ -109,6 +118,7 @@ impl<'f> Reader<'f> {
         let mut run =
             Run { reader: self, resources: &resources, state: STATE, kept: Vec::new(), text: IDENTITY, line: IDENTITY };
         run.all(&content, &mut drawing, budget, 0)?;
+        budget.release(content.len());
         Ok(drawing.spans)
     }
 
@@ -124,6 +134,7 @@ impl<'f> Reader<'f> {
         let Some(dict) = self.file.get(fonts, name).dict() else { return Ok(None) };
         let font = Rc::new(Font::read(dict, self.file, budget)?);
         if let Some(number) = number {
+            budget.hold(font.bytes())?;
             self.fonts.insert(number, Rc::clone(&font));
         }
         Ok(Some(font))
@@ -181,7 +192,12 @@ impl Run<'_, '_> {
                     match operator {
                         b"Do" => self.draw(&operands, drawing, budget, depth)?,
                         b"Tf" => self.set_font(&operands, budget)?,
-                        _ => self.operate(operator, &operands, drawing),
+                        b"Tj" | b"TJ" => self.show_all(&operands, drawing, budget)?,
+                        b"'" | b"\"" => {
+                            self.operate(operator, &operands);
+                            self.show_all(&operands, drawing, budget)?;
+                        }
+                        _ => self.operate(operator, &operands),
                     }
                 }
                 Some(_) => {}
@@ -198,7 +214,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn operate(&mut self, operator: &[u8], operands: &[Object], drawing: &mut Drawing) {
+    fn operate(&mut self, operator: &[u8], operands: &[Object]) {
         let numbers: Vec<f64> = operands.iter().filter_map(Object::number).take(6).collect();
         let number = numbers.first().copied();
         match operator {
@@ -229,13 +245,11 @@ impl Run<'_, '_> {
                 }
             }
             b"T*" => self.next_line(0.0, -self.state.leading),
-            b"Tj" | b"TJ" => self.show_all(operands, drawing),
             b"'" | b"\"" => {
                 if let (b"\"", [word, char]) = (operator, &numbers[..]) {
                     (self.state.word_space, self.state.char_space) = (*word, *char);
                 }
                 self.next_line(0.0, -self.state.leading);
-                self.show_all(operands, drawing);
             }
             _ => {}
         }
@@ -246,13 +260,13 @@ impl Run<'_, '_> {
         self.text = self.line;
     }
 
-    fn show_all(&mut self, operands: &[Object], drawing: &mut Drawing) {
+    fn show_all(&mut self, operands: &[Object], drawing: &mut Drawing, budget: &mut Budget) -> Result<(), ParseError> {
         match operands.last() {
-            Some(Object::Text(text)) => self.show(text, drawing),
+            Some(Object::Text(text)) => self.show(text, drawing, budget)?,
             Some(Object::List(pieces)) => {
                 for piece in pieces.iter() {
                     match piece {
-                        Object::Text(text) => self.show(text, drawing),
+                        Object::Text(text) => self.show(text, drawing, budget)?,
                         Object::Number(distance) => {
                             let x = -distance / 1000.0 * self.state.size * self.state.scale;
                             self.text = self.text.moved(x, 0.0);
@@ -263,13 +277,17 @@ impl Run<'_, '_> {
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn show(&mut self, bytes: &[u8], drawing: &mut Drawing) {
-        let Some(font) = self.state.font.clone() else { return };
+    fn show(&mut self, bytes: &[u8], drawing: &mut Drawing, budget: &mut Budget) -> Result<(), ParseError> {
+        let Some(font) = self.state.font.clone() else { return Ok(()) };
         let State { size, char_space, word_space, scale, rise, .. } = self.state;
         let (mut text, mut width, mut rest) = (String::new(), 0.0, bytes);
         while let Some((glyph, behind)) = font.next(rest) {
+            budget.tick()?;
+            // A code may show much more than it is.
+            budget.hold(glyph.text.len())?;
             text.push_str(&glyph.text);
             let word = if glyph.is_word_space { word_space } else { 0.0 };
             width += (glyph.width / 1000.0 * size + char_space + word) * scale;
@@ -279,7 +297,8 @@ impl Run<'_, '_> {
         self.text = self.text.moved(width, 0.0);
         let is_sound = [a, b, c, d, x, y, width].iter().all(|number| number.is_finite());
         if text.is_empty() || !is_sound || drawing.spans.len() >= SPANS_MAX {
-            return;
+            budget.release(text.len());
+            return Ok(());
         }
         let turns = if a.abs() >= b.abs() {
             if a >= 0.0 { 0 } else { 2 }
@@ -292,6 +311,7 @@ impl Run<'_, '_> {
         let end = along + width * a.hypot(b);
         let height = (size * c.hypot(d)).abs();
         drawing.spans.push(Span { text, start: along, end, across, size: height, turns, is_bold: font.is_bold });
+        budget.hold(size_of::<Span>())
     }
 
     /// Draws what is a drawing of its own.
@@ -310,6 +330,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let content = self.reader.form(stream, budget)?;
+        budget.hold(content.len())?;
         let own = file.get(&stream.dict, "Resources").dict();
         let numbers: Vec<f64> =
             file.get(&stream.dict, "Matrix").list().unwrap_or_default().iter().filter_map(Object::number).collect();
@@ -318,7 +339,9 @@ impl Run<'_, '_> {
         let resources = own.unwrap_or(self.resources);
         let reader = &mut *self.reader;
         let mut run = Run { reader, resources, state, kept: Vec::new(), text: IDENTITY, line: IDENTITY };
-        run.all(&content, drawing, budget, depth + 1)
+        run.all(&content, drawing, budget, depth + 1)?;
+        budget.release(content.len());
+        Ok(())
     }
 }
 
@@ -357,6 +380,21 @@ mod tests {
         let places: Vec<f64> =
             spans("BT /F 10 Tf 12 TL 0 100 Td (a) Tj T* (b) Tj (c) ' 1 2 (d) \" ET").iter().map(|span| span.across).collect();
         assert_eq!(places, [100.0, 88.0, 76.0, 64.0]);
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_inside_of_a_long_text() {
+        let mut budget = Budget::new(Limits::default());
+        let file = File::read(b"", &mut budget).expect("within the limits");
+        let font = Rc::new(Font::read(&Dict::default(), &file, &mut budget).expect("fits"));
+        let mut reader = Reader::new(&file);
+        let resources = Dict::default();
+        let state = State { font: Some(font), ..STATE };
+        let mut run =
+            Run { reader: &mut reader, resources: &resources, state, kept: Vec::new(), text: IDENTITY, line: IDENTITY };
+        let mut drawing = Drawing { spans: Vec::new(), operators_left: 1 };
+        let mut over = Budget::new(Limits { file_ms_max: 0, ..Limits::default() });
+        assert_eq!(run.show(&[b'x'; 1000], &mut drawing, &mut over), Err(ParseError::TooSlow { ms_max: 0 }));
     }
 
     #[test]

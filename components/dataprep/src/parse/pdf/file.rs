@@ -40,18 +40,18 @@ impl<'a> File<'a> {
     /// It is encrypted with a password, or is more than the limits.
     pub(super) fn read(bytes: &'a [u8], budget: &mut Budget) -> Result<Self, ParseError> {
         let mut file = Self { bytes, objects: HashMap::new(), trailer: Dict::default(), crypt: None };
-        file.scan(budget)?;
+        let values_left = file.scan(budget)?;
         if let Some(dict) = file.resolve(file.trailer.get("Encrypt")).dict() {
             let id = file.resolve(file.trailer.get("ID")).list().and_then(|ids| ids.first());
             let id = id.and_then(|id| file.resolve(id).text()).unwrap_or_default();
             file.crypt = Some(Crypt::new(dict, id).ok_or(ParseError::Encrypted)?);
         }
-        file.unpack(budget)?;
+        file.unpack(values_left, budget)?;
         Ok(file)
     }
 
-    /// Looks for `N G obj` and `trailer`.
-    fn scan(&mut self, budget: &mut Budget) -> Result<(), ParseError> {
+    /// Looks for `N G obj` and `trailer`, and says how many values may still be read.
+    fn scan(&mut self, budget: &mut Budget) -> Result<usize, ParseError> {
         let mut lexer = Lexer::new(self.bytes, 0);
         let mut at = 0;
         while at < self.bytes.len() {
@@ -83,7 +83,7 @@ impl<'a> File<'a> {
                 at += 1 + next.unwrap_or(rest.len() - 1);
             }
         }
-        Ok(())
+        Ok(lexer.values_left)
     }
 
     fn define(&mut self, number: u32, at: usize, object: Object) -> Result<(), ParseError> {
@@ -136,11 +136,10 @@ impl<'a> File<'a> {
     }
 
     /// Reads the objects that are in streams.
-    fn unpack(&mut self, budget: &mut Budget) -> Result<(), ParseError> {
+    fn unpack(&mut self, mut values_left: usize, budget: &mut Budget) -> Result<(), ParseError> {
         let is_packed = |object: &Object| matches!(object, Object::Stream(stream) if stream.dict.is_of_type("ObjStm"));
         let mut packed: Vec<(usize, Object)> = self.objects.values().filter(|(_, object)| is_packed(object)).cloned().collect();
         packed.sort_by_key(|&(at, _)| at);
-        let mut values_left = super::lexer::VALUES_MAX;
         for (at, object) in packed {
             let Object::Stream(stream) = object else { continue };
             let bytes = self.decode(&stream, budget)?;
@@ -150,9 +149,12 @@ impl<'a> File<'a> {
             for _ in 0..count {
                 budget.tick()?;
                 let (Some(number), Some(offset)) = (next_count(&mut index), next_count(&mut index)) else { break };
-                let mut lexer = Lexer::new(&bytes, first.saturating_add(offset as usize));
+                let start = first.saturating_add(offset as usize);
+                let mut lexer = Lexer::new(&bytes, start);
                 lexer.values_left = values_left;
                 if let Some(object) = lexer.object()? {
+                    // Several numbers may have one place.
+                    budget.hold(lexer.at.saturating_sub(start))?;
                     self.define(number, at, object)?;
                 }
                 values_left = lexer.values_left;

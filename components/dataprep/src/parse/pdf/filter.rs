@@ -1,5 +1,6 @@
 //! Streams as they are written to what they hold.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, ZlibDecoder};
@@ -22,7 +23,11 @@ const STREAM_BYTES_MAX: u64 = 64 << 20;
 pub(super) fn decode(raw: &[u8], dict: &Dict, file: &File<'_>, budget: &mut Budget) -> Result<Vec<u8>, ParseError> {
     let filters = one_or_many(file.get(dict, "Filter"), file);
     let parameters = one_or_many(file.get(dict, "DecodeParms"), file);
-    let mut bytes = raw.to_vec();
+    let mut bytes = Cow::Borrowed(raw);
+    if filters.is_empty() {
+        // Names of one stream may be many: each makes another copy.
+        budget.inflate(raw.len() as u64)?;
+    }
     for (index, filter) in filters.iter().enumerate().take(FILTERS_MAX) {
         let parameters = parameters.get(index).and_then(Object::dict);
         let bytes_max = STREAM_BYTES_MAX.min(budget.inflatable_bytes()) as usize;
@@ -38,10 +43,10 @@ pub(super) fn decode(raw: &[u8], dict: &Dict, file: &File<'_>, budget: &mut Budg
             "Crypt" => continue,
             _ => return Ok(Vec::new()),
         };
-        bytes = decoded.ok_or_else(|| budget.bomb())?;
+        bytes = decoded.ok_or_else(|| budget.bomb())?.into();
         budget.inflate(bytes.len() as u64)?;
     }
-    Ok(bytes)
+    Ok(bytes.into_owned())
 }
 
 fn one_or_many(object: &Object, file: &File<'_>) -> Vec<Object> {

@@ -61,7 +61,7 @@ impl Font {
             Some(descendant) => Self {
                 codes: composite_codes(file.get(dict, "Encoding")),
                 to_unicode,
-                widths: composite_widths(descendant, file),
+                widths: composite_widths(descendant, file, budget)?,
                 width_default: file.get(descendant, "DW").number().unwrap_or(1000.0),
                 is_bold,
             },
@@ -73,6 +73,16 @@ impl Font {
                 is_bold,
             },
         })
+    }
+
+    /// What it takes of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = match &self.codes {
+            Codes::Simple(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
+            Codes::Glyphs | Codes::Legacy(_) => 0,
+        };
+        let table = self.to_unicode.as_ref().map_or(0, CMap::bytes);
+        size_of::<Self>() + texts + table + self.widths.capacity() * size_of::<(u32, f64)>()
     }
 
     /// The next code of a text, and what is behind it.
@@ -127,23 +137,28 @@ fn composite_codes(encoding: &Object) -> Codes {
     }
 }
 
-/// `c [w1 w2 …]` and `first last w`, any number of times.
-fn composite_widths(descendant: &Dict, file: &File<'_>) -> HashMap<u32, f64> {
+/// `c [w1 w2 …]` and `first last w`, any number of times. A code may be said again and again: each time counts.
+fn composite_widths(descendant: &Dict, file: &File<'_>, budget: &mut Budget) -> Result<HashMap<u32, f64>, ParseError> {
     let mut widths = HashMap::new();
+    let mut left = WIDTHS_MAX;
     let list = file.get(descendant, "W").list().unwrap_or_default();
     let mut rest = list.iter().map(|object| file.resolve(object));
     while let (Some(first), Some(second)) = (rest.next().and_then(Object::count), rest.next()) {
-        if widths.len() > WIDTHS_MAX {
+        budget.tick()?;
+        if left == 0 {
             break;
         }
         if let Some(list) = second.list() {
-            let numbers = list.iter().take(WIDTHS_MAX).map(|width| file.resolve(width).number().unwrap_or(0.0));
+            let numbers = list.iter().take(left).map(|width| file.resolve(width).number().unwrap_or(0.0));
+            left -= numbers.len();
             widths.extend((first..=u32::MAX).zip(numbers));
         } else if let (Some(last), Some(width)) = (second.count(), rest.next().and_then(Object::number)) {
-            widths.extend((first..=last).take(WIDTHS_MAX).map(|code| (code, width)));
+            let codes = (last as usize).saturating_add(1).saturating_sub(first as usize).min(left);
+            left -= codes;
+            widths.extend((first..=last).take(codes).map(|code| (code, width)));
         }
     }
-    widths
+    Ok(widths)
 }
 
 fn simple_widths(dict: &Dict, file: &File<'_>) -> HashMap<u32, f64> {
@@ -219,6 +234,13 @@ mod tests {
         let font = font("<</Encoding /90ms-RKSJ-H /DescendantFonts [<</DW 900 /W [65 [1 2] 70 72 3]>>]>>");
         assert_eq!(show(&font, b"A\x93\xfa"), ("A日".into(), 901.0));
         assert_eq!(show(&font, b"H"), ("H".into(), 3.0));
+    }
+
+    #[test]
+    fn widths_that_are_said_again_and_again_are_bounded() {
+        let font = font(&format!("<</DescendantFonts [<</W [{} 5 5 7]>>]>>", "0 69999 1 ".repeat(10_000)));
+        assert_eq!(font.widths.len(), WIDTHS_MAX);
+        assert_eq!(font.widths.get(&5), Some(&1.0), "what stands behind the limit is not read");
     }
 
     #[test]

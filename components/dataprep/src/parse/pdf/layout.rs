@@ -77,6 +77,11 @@ fn joined(lines: Vec<Line>) -> Vec<Line> {
 }
 
 impl Line {
+    /// What it takes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len()
+    }
+
     fn of(span: Span) -> Self {
         let Span { text, start, end, across, size, turns, is_bold } = span;
         Self { text, start, end, across, size, turns, is_bold }

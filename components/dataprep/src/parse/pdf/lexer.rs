@@ -12,7 +12,7 @@ const DEPTH_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 
 /// Most values of one file, or of the contents of one page.
-pub(super) const VALUES_MAX: usize = 4_000_000;
+const VALUES_MAX: usize = 4_000_000;
 
 /// A piece of a PDF.
 #[derive(Debug, Clone, PartialEq)]
