@@ -14,10 +14,7 @@ use crate::checks::{Action, Check, Step, injection, secrets, topics, toxicity};
 use crate::folded::is_invisible;
 use crate::part::{Part, merge};
 use crate::settings::Settings;
-use crate::windows::windows;
-
-/// Most texts in one call for vectors.
-const BATCH: usize = 64;
+use crate::windows::{ask, windows};
 
 /// How much of a whole a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +58,7 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
         let needs_vectors = has(Check::Injection) || has(Check::Topics);
         let needs_entities = has(Check::Pii) && task.types.iter().any(|kind| kind.needs_model());
         // Neither waits for the other.
-        let vectors = async { if needs_vectors { vectors_of(&windows(text)).await } else { Ok(Vectors::default()) } };
+        let vectors = async { if needs_vectors { vectors(text).await } else { Ok(Vectors::default()) } };
         let entities = async { if needs_entities { entities(text).await } else { Ok(Vec::new()) } };
         let (vectors, entities) = future::try_join(vectors, entities).await?;
         if has(Check::Topics) {
@@ -90,7 +87,7 @@ pub(crate) async fn injection_score(text: &str, settings: &Settings) -> Result<f
     if settings.has_injection_rules && injection::is_well_known(text) {
         return Ok(1.0);
     }
-    injection_score_of(&vectors_of(&windows(text)).await?)
+    injection_score_of(&vectors(text).await?)
 }
 
 /// How toxic a text is, 0 to 1.
@@ -194,15 +191,24 @@ struct Vectors {
     rows: Vec<Vec<f32>>,
 }
 
-async fn vectors_of<T: AsRef<str>>(texts: &[T]) -> Result<Vectors, inference::Error> {
-    let options = || embed::Options { truncate: true, normalize: Some(true), ..embed::Options::default() };
-    let mut vectors = Vectors::default();
-    for batch in texts.chunks(BATCH) {
-        let embeddings = embed::embed(batch.iter().map(AsRef::as_ref), options()).await?;
-        vectors.rows.extend(embeddings.vectors().map(<[f32]>::to_vec));
-        vectors.model = embeddings.model;
-    }
-    Ok(vectors)
+/// The vectors of texts as they are: what is longer than the model reads counts by its beginning.
+async fn vectors_of(texts: &[&str]) -> Result<(Vectors, Vec<inference::Usage>), inference::Error> {
+    let options = embed::Options { truncate: true, normalize: Some(true), ..embed::Options::default() };
+    let embeddings = embed::embed(texts.iter().copied(), options).await?;
+    let rows = embeddings.vectors().map(<[f32]>::to_vec).collect();
+    Ok((Vectors { model: embeddings.model, rows }, embeddings.usage))
+}
+
+/// The vectors of all parts of a text.
+async fn vectors(text: &str) -> Result<Vectors, inference::Error> {
+    let model = RefCell::new(String::new());
+    let rows = ask(windows(text), async |batch| {
+        let (vectors, usage) = vectors_of(batch).await?;
+        model.replace(vectors.model);
+        Ok(vectors.rows.into_iter().zip(usage).collect())
+    });
+    let rows = rows.await?.into_iter().map(|(_, row)| row).collect();
+    Ok(Vectors { model: model.into_inner(), rows })
 }
 
 thread_local! {
@@ -216,7 +222,9 @@ async fn topic_vectors(topics: &[String], model: &str) -> Result<Rc<Vectors>, in
     if let Some(known) = TOPICS.with_borrow(|last| last.as_ref().filter(is_same).map(|(_, vectors)| vectors.clone())) {
         return Ok(known);
     }
-    let vectors = Rc::new(vectors_of(topics).await?);
+    let texts: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let (vectors, _) = vectors_of(&texts).await?;
+    let vectors = Rc::new(vectors);
     TOPICS.set(Some((topics.to_vec(), vectors.clone())));
     Ok(vectors)
 }
@@ -233,24 +241,22 @@ fn injection_score_of(vectors: &Vectors) -> Result<f32, inference::Error> {
     Ok(highest)
 }
 
-/// What the model finds in a text. It reads windows, so that none of a long text is cut off.
+/// What the model finds in all parts of a text.
 async fn entities(text: &str) -> Result<Vec<Entity>, inference::Error> {
-    let windows = windows(text);
-    let start = |window: &str| window.as_ptr() as usize - text.as_ptr() as usize;
-    let mut entities: Vec<Entity> = Vec::new();
-    for batch in windows.chunks(BATCH) {
+    let found = ask(windows(text), async |batch| {
         let options = classify::Options { truncate: true, ..classify::Options::default() };
         let found = classify::find_entities(batch.iter().copied(), options).await?;
-        for (window, found) in batch.iter().zip(found.texts) {
-            let offset = u32::try_from(start(window)).unwrap_or(u32::MAX);
-            entities.extend(found.into_iter().map(|entity| Entity {
-                start: entity.start.saturating_add(offset),
-                end: entity.end.saturating_add(offset),
-                ..entity
-            }));
-        }
-    }
-    Ok(entities)
+        Ok(found.texts.into_iter().zip(found.usage).collect())
+    });
+    let of_window = |(window, entities): (&str, Vec<Entity>)| {
+        let offset = u32::try_from(window.as_ptr() as usize - text.as_ptr() as usize).unwrap_or(u32::MAX);
+        entities.into_iter().map(move |entity| Entity {
+            start: entity.start.saturating_add(offset),
+            end: entity.end.saturating_add(offset),
+            ..entity
+        })
+    };
+    Ok(found.await?.into_iter().flat_map(of_window).collect())
 }
 
 #[cfg(test)]
