@@ -9,6 +9,7 @@ use tessera_sdk::classify::{self, Entity};
 use tessera_sdk::embed;
 use tessera_sdk::inference;
 
+use crate::checks::patterns::{Fits, TooCostly};
 use crate::checks::pii::{self, Find, Type};
 use crate::checks::{Action, Check, Step, injection, secrets, topics, toxicity};
 use crate::folded::is_invisible;
@@ -50,9 +51,9 @@ pub(crate) struct Findings {
 /// Runs the checks.
 ///
 /// # Errors
-/// Those of the host's models.
+/// Those of the host's models, and one for patterns of a request that would take too long.
 pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, inference::Error> {
-    let mut findings = cheap(text, stretch, task);
+    let mut findings = cheap(text, stretch, task)?;
     if findings.blocked.is_empty() {
         let has = |check: Check| task.steps.iter().any(|step| step.check == check);
         let needs_vectors = has(Check::Injection) || has(Check::Topics);
@@ -127,7 +128,7 @@ pub(crate) fn random() -> u64 {
 }
 
 /// The checks that ask no model.
-fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
+fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, inference::Error> {
     let mut findings = Findings::default();
     let settings = task.settings;
     for &step in task.steps {
@@ -137,7 +138,11 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
         let found = match step.check {
             Check::Invisible => parts(settings.invisible.find(text), ""),
             Check::Words => parts(settings.banned.find(text), &settings.banned_replacement),
-            Check::Patterns => parts(settings.patterns.find(text), &settings.patterns_replacement),
+            Check::Patterns => {
+                // Of a part of a text some fits may yet become others; of a whole one any blocks.
+                let wanted = if step.action == Action::Block && stretch.is_end { Fits::Any } else { Fits::All };
+                parts(settings.patterns.find(text, wanted).map_err(too_costly)?, &settings.patterns_replacement)
+            }
             Check::Secrets => parts(secrets::find(text), &settings.secrets_replacement),
             Check::Toxicity => {
                 if toxicity_score(whole_words(text, stretch)) >= settings.toxicity_threshold {
@@ -155,7 +160,12 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
         };
         findings.take(step, stretch, text, found);
     }
-    findings
+    Ok(findings)
+}
+
+fn too_costly(_: TooCostly) -> inference::Error {
+    let text = "the patterns of this request take too long on its text: send a shorter text, or fewer and shorter patterns";
+    inference::Error::new(inference::ErrorCode::InvalidInput, text)
 }
 
 impl Findings {
