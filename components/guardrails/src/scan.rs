@@ -143,7 +143,7 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, infer
                 let wanted = if step.action == Action::Block && stretch.is_end { Fits::Any } else { Fits::All };
                 parts(settings.patterns.find(text, wanted).map_err(too_costly)?, &settings.patterns_replacement)
             }
-            Check::Secrets => parts(secrets::find(text), &settings.secrets_replacement),
+            Check::Secrets => parts(secrets::find(text, stretch.is_end), &settings.secrets_replacement),
             Check::Toxicity => {
                 if toxicity_score(whole_words(text, stretch)) >= settings.toxicity_threshold {
                     findings.blocked.push(step.check);
