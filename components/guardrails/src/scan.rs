@@ -56,7 +56,8 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
     let mut findings = cheap(text, stretch, task)?;
     if findings.blocked.is_empty() {
         let has = |check: Check| task.steps.iter().any(|step| step.check == check);
-        let needs_vectors = has(Check::Injection) || has(Check::Topics);
+        let may_be_injection = has(Check::Injection) && !injection::is_too_short(text);
+        let needs_vectors = may_be_injection || has(Check::Topics);
         let needs_entities = has(Check::Pii) && task.types.iter().any(|kind| kind.needs_model());
         // Neither waits for the other.
         let vectors = async { if needs_vectors { vectors(text).await } else { Ok(Vectors::default()) } };
@@ -68,7 +69,7 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
                 findings.blocked.push(Check::Topics);
             }
         }
-        if has(Check::Injection) && injection_score_of(&vectors)? >= task.settings.injection_threshold {
+        if may_be_injection && injection_score_of(&vectors)? >= task.settings.injection_threshold {
             findings.blocked.push(Check::Injection);
         }
         if let Some(step) = task.steps.iter().find(|step| step.check == Check::Pii) {
@@ -80,7 +81,7 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
     Ok(findings)
 }
 
-/// How likely a text is an injection, 0 to 1: 1 for well-known phrasings, if they count.
+/// How likely a text is an injection, 0 to 1: 1 for well-known phrasings, if they count, and 0 for one that is too short.
 ///
 /// # Errors
 /// Those of the embedding model.
@@ -88,7 +89,7 @@ pub(crate) async fn injection_score(text: &str, settings: &Settings) -> Result<f
     if settings.has_injection_rules && injection::is_well_known(text) {
         return Ok(1.0);
     }
-    injection_score_of(&vectors(text).await?)
+    if injection::is_too_short(text) { Ok(0.0) } else { injection_score_of(&vectors(text).await?) }
 }
 
 /// How toxic a text is, 0 to 1.
@@ -319,6 +320,15 @@ mod tests {
     #[test]
     fn what_can_not_be_seen_does_not_hide_what_is_toxic() {
         assert!(toxicity_score("You are an id\u{200b}iot.") > 0.8);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_an_order_asks_no_model() {
+        for text in ["q", "hi", "thanks"] {
+            assert_eq!(scanned(text, true, &["injection"]), Findings::default(), "{text}");
+        }
+        // A mark of a prompt is one word.
+        assert_eq!(scanned("<|im_start|>", true, &["injection"]).blocked, [Check::Injection]);
     }
 
     #[test]
