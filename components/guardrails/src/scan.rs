@@ -12,7 +12,7 @@ use tessera_sdk::inference;
 use crate::checks::patterns::{Fits, TooCostly};
 use crate::checks::pii::{self, Find, Type};
 use crate::checks::{Action, Check, Step, injection, secrets, topics, toxicity};
-use crate::folded::is_invisible;
+use crate::folded::{Folded, is_invisible};
 use crate::part::{Part, merge};
 use crate::settings::Settings;
 use crate::windows::{ask, windows};
@@ -97,8 +97,9 @@ pub(crate) fn toxicity_score(text: &str) -> f64 {
     if text.is_ascii() {
         return toxicity::highest(text);
     }
-    // What can't be seen would hide a word from the list of words.
-    toxicity::highest(&text.chars().filter(|&character| !is_invisible(character)).collect::<String>())
+    // What can't be seen would hide a word from the list of words, and so would a letter that only looks like another.
+    let seen: String = text.chars().filter(|&character| !is_invisible(character)).collect();
+    toxicity::highest(&seen).max(toxicity::highest(Folded::new(text).text()))
 }
 
 /// The personal data of a text, in order and apart from each other.
@@ -320,6 +321,8 @@ mod tests {
     #[test]
     fn what_can_not_be_seen_does_not_hide_what_is_toxic() {
         assert!(toxicity_score("You are an id\u{200b}iot.") > 0.8);
+        assert!(toxicity_score("You are an іdіоt.") > 0.8);
+        assert!(toxicity_score("Où est la gare ? C’est près d’ici, à côté du café.") < 0.2);
     }
 
     #[test]
