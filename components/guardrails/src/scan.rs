@@ -10,7 +10,7 @@ use tessera_sdk::embed;
 use tessera_sdk::inference;
 
 use crate::checks::patterns::{Fits, TooCostly};
-use crate::checks::pii::{self, Find, Type};
+use crate::checks::pii::{self, Find, Method, Type};
 use crate::checks::{Action, Check, Step, injection, secrets, topics, toxicity};
 use crate::folded::{Folded, is_invisible};
 use crate::part::{Part, merge};
@@ -74,7 +74,7 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
         }
         if let Some(step) = task.steps.iter().find(|step| step.check == Check::Pii) {
             let finds = personal(text, &entities, task);
-            findings.take(*step, stretch, text, parts_of(text, &finds, task));
+            findings.take(*step, stretch, text, replacements(text, &finds, task.settings.pii.method));
         }
     }
     findings.parts = merge(std::mem::take(&mut findings.parts));
@@ -115,16 +115,17 @@ fn personal(text: &str, entities: &[Entity], task: Task<'_>) -> Vec<Find> {
     pii::with_model(pii::by_patterns(text, task.types), text, entities, (task.types, task.settings.pii.score_min))
 }
 
-fn parts_of(text: &str, finds: &[Find], task: Task<'_>) -> Vec<Part> {
-    let method = task.settings.pii.method;
-    finds
-        .iter()
-        .map(|find| Part::new(find.range.clone(), method.replace(find.kind, &text[find.range.clone()], random())))
-        .collect()
+/// What stands in the place of finds, in their order.
+pub(crate) fn replacements(text: &str, finds: &[Find], method: Method) -> Vec<Part> {
+    let part = |find: &Find| {
+        let replacement = method.replace(find.kind, &text[find.range.clone()], random());
+        Part::new(find.range.clone(), replacement)
+    };
+    finds.iter().map(part).collect()
 }
 
 /// A number that nobody can tell beforehand.
-pub(crate) fn random() -> u64 {
+fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }
@@ -153,7 +154,9 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, infer
                 continue;
             }
             // What blocks by patterns alone needs no model to block.
-            Check::Pii if step.action == Action::Block => parts_of(text, &pii::by_patterns(text, task.types), task),
+            Check::Pii if step.action == Action::Block => {
+                replacements(text, &pii::by_patterns(text, task.types), settings.pii.method)
+            }
             Check::Injection if settings.has_injection_rules && injection::is_well_known(text) => {
                 findings.blocked.push(step.check);
                 continue;
