@@ -2,11 +2,16 @@
 
 use tessera_sdk::inference::{Error, ErrorCode, Usage};
 
-/// Longest part of a text that a model is asked about at once, in characters: 256 tokens, if it is ordinary English.
-const WINDOW_CHARS: usize = 640;
+/// Room of the longest part of a text that a model is asked about at once: 640 letters, which are 256 tokens if they are ordinary
+/// English, or 246 characters of Chinese.
+const WINDOW: usize = 640 * NARROW;
 
-/// Characters from the beginning of one window to that of the next.
-const STRIDE_CHARS: usize = 480;
+/// Room from the beginning of one window to that of the next.
+const STRIDE: usize = 480 * NARROW;
+
+/// Room that a character takes, and one of Chinese and what stands behind it in Unicode: each is a token.
+const NARROW: usize = 5;
+const WIDE: usize = 13;
 
 /// Windows are not halved from there on: no character has so many tokens that a model could not read these at once.
 const WINDOW_CHARS_MIN: usize = 32;
@@ -16,20 +21,27 @@ const BATCH: usize = 64;
 
 /// The parts of a text that are judged by themselves, each reaching into the next; none for a text of white space.
 pub(crate) fn windows(text: &str) -> Vec<&str> {
-    let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let chars = places.len() - 1;
+    // Of each character, and of the end, the place in the text and the room before it.
+    let mut room = 0;
+    let mut places = Vec::with_capacity(text.len() + 1);
+    for (at, character) in text.char_indices() {
+        places.push((at, room));
+        room += if character < '\u{2e80}' { NARROW } else { WIDE };
+    }
+    places.push((text.len(), room));
     let mut windows = Vec::new();
     let mut start = 0;
     loop {
-        let end = (start + WINDOW_CHARS).min(chars);
-        let window = &text[places[start]..places[end]];
+        let before = places[start].1;
+        let end = places.partition_point(|place| place.1 <= before + WINDOW) - 1;
+        let window = &text[places[start].0..places[end].0];
         if !window.trim().is_empty() {
             windows.push(window);
         }
-        if end == chars {
+        if end + 1 == places.len() {
             return windows;
         }
-        start += STRIDE_CHARS;
+        start = places.partition_point(|place| place.1 < before + STRIDE);
     }
 }
 
@@ -81,6 +93,9 @@ mod tests {
         let text = "é".repeat(1000);
         let windows = windows(&text);
         assert_eq!(windows.iter().map(|window| window.chars().count()).collect::<Vec<_>>(), [640, 520]);
+        let text = "好".repeat(430);
+        let windows: Vec<_> = super::windows(&text).iter().map(|window| window.chars().count()).collect();
+        assert_eq!(windows, [246, 245]);
     }
 
     /// A model with a token for each character, that looks for an order in the tokens it reads; what it is asked, too.
