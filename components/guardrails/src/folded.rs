@@ -1,5 +1,7 @@
 //! A text as its words read, without the tricks that hide them from a comparison.
 
+mod look_alikes;
+
 use std::ops::Range;
 
 /// A text in lower case, with look-alikes written in Latin letters, without what can't be seen, and with one space for any run of
@@ -63,19 +65,33 @@ fn plain(character: char) -> Option<char> {
     let read = match character {
         // Tag characters repeat ASCII, unseen.
         '\u{e0020}'..='\u{e007e}' => char::from_u32(character as u32 - 0xe0000)?.to_ascii_lowercase(),
-        // Full width, circled and mathematical letters.
+        // Full width, in brackets, circled, mathematical, in squares, and digits of a display.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(character as u32 - 0xfee0)?.to_ascii_lowercase(),
+        '\u{249c}'..='\u{24b5}' => letter(character as u32 - 0x249c),
         '\u{24d0}'..='\u{24e9}' => letter(character as u32 - 0x24d0),
+        '\u{2460}'..='\u{2468}' => digit(character as u32 - 0x2460 + 1),
         '\u{1d400}'..='\u{1d6a3}' => letter((character as u32 - 0x1d400) % 26),
-        '\u{300}'..='\u{36f}' => return None,
+        '\u{1d7ce}'..='\u{1d7ff}' => digit((character as u32 - 0x1d7ce) % 10),
+        '\u{1f130}'..='\u{1f149}' => letter(character as u32 - 0x1f130),
+        '\u{1f150}'..='\u{1f169}' => letter(character as u32 - 0x1f150),
+        '\u{1f170}'..='\u{1f189}' => letter(character as u32 - 0x1f170),
+        '\u{1fbf0}'..='\u{1fbf9}' => digit(character as u32 - 0x1fbf0),
+        // Marks on other characters.
+        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' => return None,
+        '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}' => return None,
         _ if is_invisible(character) => return None,
-        _ => look_alike(character),
+        _ if character.is_ascii() => character,
+        _ => look_alikes::plain(character),
     };
     Some(read)
 }
 
 fn letter(place: u32) -> char {
     char::from_u32(u32::from(b'a') + place).unwrap_or('a')
+}
+
+fn digit(value: u32) -> char {
+    char::from_digit(value, 10).unwrap_or('0')
 }
 
 /// Whether nothing is drawn for a character: zero width, joiners, direction marks, selectors, tags.
@@ -88,46 +104,35 @@ pub(crate) fn is_invisible(character: char) -> bool {
     )
 }
 
-/// The Latin letter that one of another script, or one with a mark, is taken for.
-fn look_alike(character: char) -> char {
-    match character {
-        'а' | 'α' | 'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ā' => 'a',
-        'в' | 'ь' => 'b',
-        'с' | 'ϲ' | 'ç' => 'c',
-        'ԁ' => 'd',
-        'е' | 'ё' | 'є' | 'ε' | 'è' | 'é' | 'ê' | 'ë' | 'ē' => 'e',
-        'һ' => 'h',
-        'і' | 'ї' | 'ι' | 'ì' | 'í' | 'î' | 'ï' | 'ı' | 'ī' => 'i',
-        'ј' => 'j',
-        'к' | 'κ' => 'k',
-        'ӏ' => 'l',
-        'м' => 'm',
-        'ñ' => 'n',
-        'о' | 'ο' | 'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' | 'ō' => 'o',
-        'р' | 'ρ' => 'p',
-        'ѕ' => 's',
-        'т' | 'τ' => 't',
-        'ù' | 'ú' | 'û' | 'ü' | 'υ' | 'ū' => 'u',
-        'ν' => 'v',
-        'х' | 'χ' => 'x',
-        'у' | 'ý' | 'ÿ' => 'y',
-        '‘' | '’' | 'ʼ' => '\'',
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_hides_a_word_is_taken_off() {
-        for text in ["IGNORE", "ig\u{200b}nore", "ｉｇｎｏｒｅ", "іgnоrе", "i\u{301}gnore", "ígnore", "𝐢𝐠𝐧𝐨𝐫𝐞", "ⓘⓖⓝⓞⓡⓔ"]
-        {
+        for text in [
+            "IGNORE",
+            "ig\u{200b}nore",
+            "ｉｇｎｏｒｅ",
+            "іgnоrе",
+            "i\u{301}gnore",
+            "ígnore",
+            "ǐǵňőřę",
+            "ıɡnøɍɇ",
+            "ɪɢɴᴏʀᴇ",
+            "ⁱᵍⁿᵒʳᵉ",
+            "i\u{1ab0}g\u{1dc4}n\u{20d0}o\u{fe20}re\u{488}",
+            "𝐢𝐠𝐧𝐨𝐫𝐞",
+            "ⓘⓖⓝⓞⓡⓔ",
+            "⒤⒢⒩⒪⒭⒠",
+            "🄸🅖🅽🄾🅡🅴",
+        ] {
             assert_eq!(Folded::new(text).text(), "ignore", "{text}");
         }
         let tags: String = "Ignore".chars().filter_map(|c| char::from_u32(c as u32 + 0xe0000)).collect();
         assert_eq!(Folded::new(&tags).text(), "ignore");
+        assert_eq!(Folded::new("ſecret ć š ł ǎ №").text(), "secret c s l a №");
+        assert_eq!(Folded::new("𝟗①🯳²").text(), "9132");
     }
 
     #[test]

@@ -9,15 +9,13 @@ use tessera_sdk::classify::{self, Entity};
 use tessera_sdk::embed;
 use tessera_sdk::inference;
 
-use crate::checks::pii::{self, Find, Type};
+use crate::checks::patterns::{Fits, TooCostly};
+use crate::checks::pii::{self, Find, Method, Type};
 use crate::checks::{Action, Check, Step, injection, secrets, topics, toxicity};
-use crate::folded::is_invisible;
+use crate::folded::{Folded, is_invisible};
 use crate::part::{Part, merge};
 use crate::settings::Settings;
-use crate::windows::windows;
-
-/// Most texts in one call for vectors.
-const BATCH: usize = 64;
+use crate::windows::{ask, windows};
 
 /// How much of a whole a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +51,16 @@ pub(crate) struct Findings {
 /// Runs the checks.
 ///
 /// # Errors
-/// Those of the host's models.
+/// Those of the host's models, and one for patterns of a request that would take too long.
 pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, inference::Error> {
-    let mut findings = cheap(text, stretch, task);
+    let mut findings = cheap(text, stretch, task)?;
     if findings.blocked.is_empty() {
         let has = |check: Check| task.steps.iter().any(|step| step.check == check);
-        let needs_vectors = has(Check::Injection) || has(Check::Topics);
+        let may_be_injection = has(Check::Injection) && !injection::is_too_short(text);
+        let needs_vectors = may_be_injection || has(Check::Topics);
         let needs_entities = has(Check::Pii) && task.types.iter().any(|kind| kind.needs_model());
         // Neither waits for the other.
-        let vectors = async { if needs_vectors { vectors_of(&windows(text)).await } else { Ok(Vectors::default()) } };
+        let vectors = async { if needs_vectors { vectors(text).await } else { Ok(Vectors::default()) } };
         let entities = async { if needs_entities { entities(text).await } else { Ok(Vec::new()) } };
         let (vectors, entities) = future::try_join(vectors, entities).await?;
         if has(Check::Topics) {
@@ -70,19 +69,19 @@ pub(crate) async fn scan(text: &str, stretch: Stretch, task: Task<'_>) -> Result
                 findings.blocked.push(Check::Topics);
             }
         }
-        if has(Check::Injection) && injection_score_of(&vectors)? >= task.settings.injection_threshold {
+        if may_be_injection && injection_score_of(&vectors)? >= task.settings.injection_threshold {
             findings.blocked.push(Check::Injection);
         }
         if let Some(step) = task.steps.iter().find(|step| step.check == Check::Pii) {
             let finds = personal(text, &entities, task);
-            findings.take(*step, stretch, text, parts_of(text, &finds, task));
+            findings.take(*step, stretch, text, replacements(text, &finds, task.settings.pii.method));
         }
     }
     findings.parts = merge(std::mem::take(&mut findings.parts));
     Ok(findings)
 }
 
-/// How likely a text is an injection, 0 to 1: 1 for well-known phrasings, if they count.
+/// How likely a text is an injection, 0 to 1: 1 for well-known phrasings, if they count, and 0 for one that is too short.
 ///
 /// # Errors
 /// Those of the embedding model.
@@ -90,7 +89,7 @@ pub(crate) async fn injection_score(text: &str, settings: &Settings) -> Result<f
     if settings.has_injection_rules && injection::is_well_known(text) {
         return Ok(1.0);
     }
-    injection_score_of(&vectors_of(&windows(text)).await?)
+    if injection::is_too_short(text) { Ok(0.0) } else { injection_score_of(&vectors(text).await?) }
 }
 
 /// How toxic a text is, 0 to 1.
@@ -98,8 +97,9 @@ pub(crate) fn toxicity_score(text: &str) -> f64 {
     if text.is_ascii() {
         return toxicity::highest(text);
     }
-    // What can't be seen would hide a word from the list of words.
-    toxicity::highest(&text.chars().filter(|&character| !is_invisible(character)).collect::<String>())
+    // What can't be seen would hide a word from the list of words, and so would a letter that only looks like another.
+    let seen: String = text.chars().filter(|&character| !is_invisible(character)).collect();
+    toxicity::highest(&seen).max(toxicity::highest(Folded::new(text).text()))
 }
 
 /// The personal data of a text, in order and apart from each other.
@@ -115,22 +115,23 @@ fn personal(text: &str, entities: &[Entity], task: Task<'_>) -> Vec<Find> {
     pii::with_model(pii::by_patterns(text, task.types), text, entities, (task.types, task.settings.pii.score_min))
 }
 
-fn parts_of(text: &str, finds: &[Find], task: Task<'_>) -> Vec<Part> {
-    let method = task.settings.pii.method;
-    finds
-        .iter()
-        .map(|find| Part::new(find.range.clone(), method.replace(find.kind, &text[find.range.clone()], random())))
-        .collect()
+/// What stands in the place of finds, in their order.
+pub(crate) fn replacements(text: &str, finds: &[Find], method: Method) -> Vec<Part> {
+    let part = |find: &Find| {
+        let replacement = method.replace(find.kind, &text[find.range.clone()], random());
+        Part::new(find.range.clone(), replacement)
+    };
+    finds.iter().map(part).collect()
 }
 
 /// A number that nobody can tell beforehand.
-pub(crate) fn random() -> u64 {
+fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }
 
 /// The checks that ask no model.
-fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
+fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Result<Findings, inference::Error> {
     let mut findings = Findings::default();
     let settings = task.settings;
     for &step in task.steps {
@@ -140,8 +141,12 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
         let found = match step.check {
             Check::Invisible => parts(settings.invisible.find(text), ""),
             Check::Words => parts(settings.banned.find(text), &settings.banned_replacement),
-            Check::Patterns => parts(settings.patterns.find(text), &settings.patterns_replacement),
-            Check::Secrets => parts(secrets::find(text), &settings.secrets_replacement),
+            Check::Patterns => {
+                // Of a part of a text some fits may yet become others; of a whole one any blocks.
+                let wanted = if step.action == Action::Block && stretch.is_end { Fits::Any } else { Fits::All };
+                parts(settings.patterns.find(text, wanted).map_err(too_costly)?, &settings.patterns_replacement)
+            }
+            Check::Secrets => parts(secrets::find(text, stretch.is_end), &settings.secrets_replacement),
             Check::Toxicity => {
                 if toxicity_score(whole_words(text, stretch)) >= settings.toxicity_threshold {
                     findings.blocked.push(step.check);
@@ -149,7 +154,9 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
                 continue;
             }
             // What blocks by patterns alone needs no model to block.
-            Check::Pii if step.action == Action::Block => parts_of(text, &pii::by_patterns(text, task.types), task),
+            Check::Pii if step.action == Action::Block => {
+                replacements(text, &pii::by_patterns(text, task.types), settings.pii.method)
+            }
             Check::Injection if settings.has_injection_rules && injection::is_well_known(text) => {
                 findings.blocked.push(step.check);
                 continue;
@@ -158,7 +165,12 @@ fn cheap(text: &str, stretch: Stretch, task: Task<'_>) -> Findings {
         };
         findings.take(step, stretch, text, found);
     }
-    findings
+    Ok(findings)
+}
+
+fn too_costly(_: TooCostly) -> inference::Error {
+    let text = "the patterns of this request take too long on its text: send a shorter text, or fewer and shorter patterns";
+    inference::Error::new(inference::ErrorCode::InvalidInput, text)
 }
 
 impl Findings {
@@ -194,15 +206,24 @@ struct Vectors {
     rows: Vec<Vec<f32>>,
 }
 
-async fn vectors_of<T: AsRef<str>>(texts: &[T]) -> Result<Vectors, inference::Error> {
-    let options = || embed::Options { truncate: true, normalize: Some(true), ..embed::Options::default() };
-    let mut vectors = Vectors::default();
-    for batch in texts.chunks(BATCH) {
-        let embeddings = embed::embed(batch.iter().map(AsRef::as_ref), options()).await?;
-        vectors.rows.extend(embeddings.vectors().map(<[f32]>::to_vec));
-        vectors.model = embeddings.model;
-    }
-    Ok(vectors)
+/// The vectors of texts as they are: what is longer than the model reads counts by its beginning.
+async fn vectors_of(texts: &[&str]) -> Result<(Vectors, Vec<inference::Usage>), inference::Error> {
+    let options = embed::Options { truncate: true, normalize: Some(true), ..embed::Options::default() };
+    let embeddings = embed::embed(texts.iter().copied(), options).await?;
+    let rows = embeddings.vectors().map(<[f32]>::to_vec).collect();
+    Ok((Vectors { model: embeddings.model, rows }, embeddings.usage))
+}
+
+/// The vectors of all parts of a text.
+async fn vectors(text: &str) -> Result<Vectors, inference::Error> {
+    let model = RefCell::new(String::new());
+    let rows = ask(windows(text), async |batch| {
+        let (vectors, usage) = vectors_of(batch).await?;
+        model.replace(vectors.model);
+        Ok(vectors.rows.into_iter().zip(usage).collect())
+    });
+    let rows = rows.await?.into_iter().map(|(_, row)| row).collect();
+    Ok(Vectors { model: model.into_inner(), rows })
 }
 
 thread_local! {
@@ -216,7 +237,9 @@ async fn topic_vectors(topics: &[String], model: &str) -> Result<Rc<Vectors>, in
     if let Some(known) = TOPICS.with_borrow(|last| last.as_ref().filter(is_same).map(|(_, vectors)| vectors.clone())) {
         return Ok(known);
     }
-    let vectors = Rc::new(vectors_of(topics).await?);
+    let texts: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let (vectors, _) = vectors_of(&texts).await?;
+    let vectors = Rc::new(vectors);
     TOPICS.set(Some((topics.to_vec(), vectors.clone())));
     Ok(vectors)
 }
@@ -233,24 +256,22 @@ fn injection_score_of(vectors: &Vectors) -> Result<f32, inference::Error> {
     Ok(highest)
 }
 
-/// What the model finds in a text. It reads windows, so that none of a long text is cut off.
+/// What the model finds in all parts of a text.
 async fn entities(text: &str) -> Result<Vec<Entity>, inference::Error> {
-    let windows = windows(text);
-    let start = |window: &str| window.as_ptr() as usize - text.as_ptr() as usize;
-    let mut entities: Vec<Entity> = Vec::new();
-    for batch in windows.chunks(BATCH) {
+    let found = ask(windows(text), async |batch| {
         let options = classify::Options { truncate: true, ..classify::Options::default() };
         let found = classify::find_entities(batch.iter().copied(), options).await?;
-        for (window, found) in batch.iter().zip(found.texts) {
-            let offset = u32::try_from(start(window)).unwrap_or(u32::MAX);
-            entities.extend(found.into_iter().map(|entity| Entity {
-                start: entity.start.saturating_add(offset),
-                end: entity.end.saturating_add(offset),
-                ..entity
-            }));
-        }
-    }
-    Ok(entities)
+        Ok(found.texts.into_iter().zip(found.usage).collect())
+    });
+    let of_window = |(window, entities): (&str, Vec<Entity>)| {
+        let offset = u32::try_from(window.as_ptr() as usize - text.as_ptr() as usize).unwrap_or(u32::MAX);
+        entities.into_iter().map(move |entity| Entity {
+            start: entity.start.saturating_add(offset),
+            end: entity.end.saturating_add(offset),
+            ..entity
+        })
+    };
+    Ok(found.await?.into_iter().flat_map(of_window).collect())
 }
 
 #[cfg(test)]
@@ -303,6 +324,17 @@ mod tests {
     #[test]
     fn what_can_not_be_seen_does_not_hide_what_is_toxic() {
         assert!(toxicity_score("You are an id\u{200b}iot.") > 0.8);
+        assert!(toxicity_score("You are an іdіоt.") > 0.8);
+        assert!(toxicity_score("Où est la gare ? C’est près d’ici, à côté du café.") < 0.2);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_an_order_asks_no_model() {
+        for text in ["q", "hi", "thanks"] {
+            assert_eq!(scanned(text, true, &["injection"]), Findings::default(), "{text}");
+        }
+        // A mark of a prompt is one word.
+        assert_eq!(scanned("<|im_start|>", true, &["injection"]).blocked, [Check::Injection]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::checks::invisible::Kinds;
-use crate::checks::patterns::Patterns;
+use crate::checks::patterns::{Author, Patterns};
 use crate::checks::pii::{Method, Type};
 use crate::checks::topics::TOPICS_MAX;
 use crate::checks::words::Banned;
@@ -93,7 +93,7 @@ impl Settings {
             "words" => self.banned.add_words(items(value))?,
             "substrings" => self.banned.add_substrings(items(value))?,
             "words_replacement" => self.banned_replacement = value.into(),
-            "patterns" => self.patterns.add(lines(value))?,
+            "patterns" => self.patterns.add(lines(value), Author::Operator)?,
             "patterns_replacement" => self.patterns_replacement = value.into(),
             "secrets_replacement" => self.secrets_replacement = value.into(),
             "toxicity_threshold" => self.toxicity_threshold = f64::from(fraction(value)?),

@@ -12,8 +12,9 @@ const VALUE_BYTES_MIN: usize = 6;
 /// Longest value behind a name, in bytes.
 const VALUE_BYTES_MAX: usize = 512;
 
-/// Where a text holds secrets, in no order. One that touches the end of a text may go on.
-pub(crate) fn find(text: &str) -> Vec<Range<usize>> {
+/// Where a text holds secrets, in no order. One that touches the end of a text may go on; of a text that does itself, what may
+/// become the first part of a web token is found as well.
+pub(crate) fn find(text: &str, has_end: bool) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     for at in 0..bytes.len() {
@@ -23,7 +24,7 @@ pub(crate) fn find(text: &str) -> Vec<Range<usize>> {
         }
     }
     found.extend(private_keys(text));
-    found.extend(web_tokens(bytes));
+    found.extend(web_tokens(bytes, has_end));
     found.extend(named_values(text));
     found
 }
@@ -62,25 +63,31 @@ fn private_keys(text: &str) -> Vec<Range<usize>> {
 }
 
 /// JSON web tokens: three parts in base64 for URLs, the first two of which begin like an object.
-fn web_tokens(bytes: &[u8]) -> Vec<Range<usize>> {
+fn web_tokens(bytes: &[u8], has_end: bool) -> Vec<Range<usize>> {
+    const OBJECT: &[u8] = b"eyJ";
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
     let part = |at: usize| bytes[at..].iter().take_while(|byte| is_base64(byte)).count();
     let mut found = Vec::new();
     let mut at = 0;
-    while at + 3 < bytes.len() {
-        let is_start = bytes[at..].starts_with(b"eyJ") && (at == 0 || !is_base64(&bytes[at - 1]));
-        let end = is_start.then(|| at + part(at)).filter(|&dot| bytes.get(dot) == Some(&b'.'));
-        at = match end {
-            Some(dot) if bytes[dot + 1..].starts_with(b"eyJ") => {
-                let second = dot + 1 + part(dot + 1);
-                let is_signed = bytes.get(second) == Some(&b'.');
-                let end = if is_signed { second + 1 + part(second + 1) } else { second };
-                found.push(at..end);
-                end
+    while at + OBJECT.len() < bytes.len() {
+        if !bytes[at..].starts_with(OBJECT) || (at > 0 && is_base64(&bytes[at - 1])) {
+            at += 1;
+            continue;
+        }
+        let dot = at + part(at);
+        let second = bytes.get(dot + 1..).filter(|_| bytes[dot] == b'.');
+        let end = match second {
+            Some(second) if second.starts_with(OBJECT) => {
+                let end = dot + 1 + part(dot + 1);
+                let is_signed = bytes.get(end) == Some(&b'.');
+                Some(if is_signed { end + 1 + part(end + 1) } else { end })
             }
-            Some(dot) => dot,
-            None => at + 1,
+            // It may be as long as it likes before its first dot, and is nothing without what follows.
+            _ => (!has_end && (dot == bytes.len() || second.is_some_and(|second| OBJECT.starts_with(second))))
+                .then_some(bytes.len()),
         };
+        found.extend(end.map(|end| at..end));
+        at = end.unwrap_or(dot);
     }
     found
 }
@@ -144,7 +151,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<&str> {
-        find(text).into_iter().map(|range| &text[range]).collect()
+        find(text, true).into_iter().map(|range| &text[range]).collect()
     }
 
     /// Put together here, so that no scanner of sources takes the tests for leaks.
@@ -186,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_web_token_all_is_held_back_until_it_is_known_to_be_none() {
+        let token = format!("eyJ{0}.eyJ{0}.{0}", "A".repeat(300));
+        let text = format!("Bearer {token}");
+        for end in "Bearer eyJA".len()..=text.len() {
+            assert_eq!(find(&text[..end], false), [7..end; 1], "{end}");
+        }
+        for none in [format!("eyJ{}", "A".repeat(300)), format!("eyJ{}.eyA", "A".repeat(300)), "a eyJ.".into()] {
+            assert_eq!(find(&format!("{none} "), false), [0..0; 0], "{none}");
+            assert_eq!(find(&none, true), [0..0; 0], "{none}");
+        }
+    }
+
+    #[test]
     fn values_behind_telling_names_are_found() {
         for (text, value) in [
             ("password=hunter22", "hunter22"),
@@ -201,7 +221,8 @@ mod tests {
     #[test]
     fn beginnings_without_end_are_read_in_little_time() {
         for text in ["sk-", "eyJ", "-----BEGIN PRIVATE KEY-----", "password=", "xoxb-"] {
-            find(&text.repeat(2_000));
+            find(&text.repeat(2_000), true);
+            find(&text.repeat(2_000), false);
         }
     }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tessera_sdk::{Error, json};
 
+use crate::checks::patterns::Author;
 use crate::checks::{Action, Check, Step};
 use crate::settings::{self, Settings};
 
@@ -132,7 +133,8 @@ impl Scanner {
             }
             "regex" if self.is_blocked == Some(false) => Err(Refused::Wrong("`is_blocked` can only be true".into())),
             "regex" => {
-                settings.patterns.add(texts(&self.patterns, "patterns")?.iter().map(String::as_str))?;
+                let all = texts(&self.patterns, "patterns")?;
+                settings.patterns.add(all.iter().map(String::as_str), Author::Caller)?;
                 step(Check::Patterns, Action::Block)
             }
             "prompt_injection" => {

@@ -6,8 +6,8 @@ use tessera_sdk::{Error, Json};
 use super::bounded;
 use crate::checks::pii::{Find, Method};
 use crate::current;
-use crate::part::{Part, replace};
-use crate::scan::{Task, personal_data, random};
+use crate::part::replace;
+use crate::scan::{Task, personal_data, replacements};
 
 /// `{"text"}`, or `{"prompt", "replace", "replace_method"}`.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,10 @@ pub(crate) async fn pii(Json(request): Json<PiiRequest>) -> Result<Json<PiiAnswe
     let settings = current::settings()?;
     let task = Task { steps: &[], settings: &settings, types: &settings.pii.input_types };
     let finds = personal_data(&asked.text, task).await.inspect_err(current::tell)?;
-    let new_prompt = asked.method.map(|method| replaced(&asked.text, &finds, method.unwrap_or(settings.pii.method)));
+    let new_prompt = asked.method.map(|method| {
+        let method = method.unwrap_or(settings.pii.method);
+        replace(&asked.text, &replacements(&asked.text, &finds, method))
+    });
     Ok(Json(PiiAnswer { detected_pii: detected(&asked.text, &finds), new_prompt }))
 }
 
@@ -65,14 +68,6 @@ impl PiiRequest {
         let is_replaced = self.replace.unwrap_or(is_replaced);
         Ok(Asked { text, method: is_replaced.then_some(method.or(usual)) })
     }
-}
-
-fn replaced(text: &str, finds: &[Find], method: Method) -> String {
-    let part = |find: &Find| {
-        let replacement = method.replace(find.kind, &text[find.range.clone()], random());
-        Part::new(find.range.clone(), replacement)
-    };
-    replace(text, &finds.iter().map(part).collect::<Vec<_>>())
 }
 
 /// The finds, which are in order, with their places in characters.
@@ -122,6 +117,6 @@ mod tests {
         let finds = by_patterns(text, &Type::usual());
         let places: Vec<_> = detected(text, &finds).iter().map(|found| (found.start, found.end)).collect();
         assert_eq!(places, [(2, 15), (18, 31)]);
-        assert_eq!(replaced(text, &finds, Method::Category), "é [EMAIL] é [EMAIL]");
+        assert_eq!(replace(text, &replacements(text, &finds, Method::Category)), "é [EMAIL] é [EMAIL]");
     }
 }
