@@ -101,8 +101,8 @@ class Uploads {
   constructor(names) {
     this.names = names;
     this.lines = names.map((name) => element('li', `${name}: uploading…`));
-    this.isOver = names.map(() => false);
     this.at = 0;
+    for (const line of byId('uploads').querySelectorAll('.over')) line.remove(); // of uploads before
     byId('uploads').append(...this.lines);
   }
 
@@ -112,13 +112,12 @@ class Uploads {
 
   end(text, isBad, at = this.at) {
     this.say(text, at);
-    this.lines[at].classList.toggle('bad', isBad);
-    this.isOver[at] = true;
+    this.lines[at].className = isBad ? 'over bad' : 'over';
   }
 
   // What is not over yet ends like this; the others keep what became of them.
   fail(why) {
-    this.isOver.forEach((isOver, at) => isOver || this.end(why, true, at));
+    this.lines.forEach((line, at) => line.className || this.end(why, true, at));
   }
 
   // A step, as dataprep tells it: one file after the other, in the order they were sent.
@@ -128,8 +127,8 @@ class Uploads {
       this.at = step.number - 1;
       this.say('reading…');
     }
-    if (step.event === 'parsed') this.say(step.pages ? `${step.pages} pages read` : 'read');
-    if (step.event === 'embedded') this.say(`${step.chunks} of ${step.of} passages`);
+    if (step.event === 'parsed') this.say(step.pages ? `${count(step.pages, 'page')} read` : 'read');
+    if (step.event === 'embedded') this.say(`${step.chunks} of ${count(step.of, 'passage')}`);
     if (step.event === 'finished') this.end(became(step), Boolean(step.error));
   }
 }
@@ -137,8 +136,10 @@ class Uploads {
 function became(file) {
   if (file.error) return file.error.message;
   if (file.status === 'duplicate') return `the same as ${file.same_as}, which is there`;
-  return file.status === 'unchanged' ? 'unchanged' : `stored, ${file.chunks} passages`;
+  return file.status === 'unchanged' ? 'unchanged' : `stored, ${count(file.chunks, 'passage')}`;
 }
+
+const count = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 async function upload(files) {
   if (!files.length) return;
@@ -207,6 +208,7 @@ async function ask(question) {
   let text = '';
   let first = null;
   let isWhole = false;
+  let isDeclined = false;
   running = new AbortController();
   try {
     const post = { method: 'POST', headers: headers({ 'content-type': 'application/json' }), body: JSON.stringify(body), signal: running.signal };
@@ -219,6 +221,7 @@ async function ask(question) {
       }
       const piece = JSON.parse(data);
       if (piece.error) throw new Error(piece.error.message);
+      isDeclined ||= Boolean(piece.declined);
       if (piece.sources) sources.replaceChildren(...piece.sources.map(card));
       const added = piece.choices[0]?.delta?.content;
       if (added) {
@@ -230,12 +233,15 @@ async function ask(question) {
       if (piece.usage) meta.textContent = cost(piece.usage, first, performance.now() - began);
     }
     if (!isWhole) throw new Error('the answer broke off');
-    history = [...messages, { role: 'assistant', content: text }].slice(-HISTORY_MAX);
+    // What has no answer helps no later question.
+    if (!isDeclined) history = [...messages, { role: 'assistant', content: text }].slice(-HISTORY_MAX);
   } catch (error) {
     const why = error.name === 'AbortError' ? 'stopped' : error.message;
     article.append(element('p', why, 'meta bad'));
   }
   answer.classList.remove('waiting');
+  answer.hidden = !text;
+  article.scrollIntoView({ block: 'nearest' });
   running = null;
 }
 
