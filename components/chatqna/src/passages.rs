@@ -72,10 +72,22 @@ impl Source {
 
 /// What was found for a question.
 pub(crate) struct Found {
-    /// The best, numbered: as many as are wanted, nearly as good as the best, and fit the prompt. One always does.
+    /// The best, numbered: as many as are wanted and nearly as good as the best.
     pub(crate) sources: Vec<Source>,
     /// The scores of all that was found.
     pub(crate) scores: Vec<f32>,
+    /// Tokens of the conversation that they are put into.
+    around: u32,
+}
+
+impl Found {
+    /// Leaves as many of the best as fit the prompt, one at least.
+    pub(crate) async fn fit(&mut self, settings: &Settings, model: Option<&str>) -> Result<(), Error> {
+        let counts = join_all(self.sources.iter().map(|source| count(source, model))).await;
+        let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
+        self.sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(self.around)));
+        Ok(())
+    }
 }
 
 /// Finds passages and chooses the best of them.
@@ -88,11 +100,8 @@ pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>
     let score_min = least(&scores, settings.score_drop_max);
     found.retain(|passage| passage.score >= score_min);
     found.truncate(asked.passages_max.min(asked.search.k) as usize);
-    let mut sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
-    let counts = join_all(sources.iter().map(|source| count(source, model))).await;
-    let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
-    sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(around)));
-    Ok(Found { sources, scores })
+    let sources = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
+    Ok(Found { sources, scores, around })
 }
 
 /// Tokens of the conversation alone.
