@@ -1,8 +1,11 @@
 //! The shapes of requests and answers (GenAIComps, `comps/chathistory`).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use tessera_sdk::{Error, json, messages};
+
+/// Longest name of a chat, in characters: a list has a thousand of them.
+const NAME_CHARS_MAX: usize = 200;
 
 /// A chat as it is kept.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +19,8 @@ pub(crate) struct Chat {
 /// The part of a chat that lists show.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head {
+    /// Cut here as well: chats that were kept before names were cut have all of their first message.
+    #[serde(deserialize_with = "name")]
     first_query: String,
 }
 
@@ -96,7 +101,7 @@ impl Create {
     /// A new chat. One that the client does not call anything is called by what the user said first.
     pub(crate) fn into_chat(self) -> Chat {
         let first_query = self.first_query.or_else(|| messages::first_of_user(&self.data.messages)).unwrap_or_default();
-        Chat { first_query, data: self.data }
+        Chat { first_query: cut(&first_query), data: self.data }
     }
 }
 
@@ -105,9 +110,18 @@ impl Chat {
     pub(crate) fn replace(&mut self, data: &Data, first_query: Option<&str>) {
         self.data = data.clone();
         if let Some(first_query) = first_query {
-            self.first_query = first_query.to_owned();
+            self.first_query = cut(first_query);
         }
     }
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|name| cut(&name))
+}
+
+/// As much of a name as is kept.
+fn cut(name: &str) -> String {
+    name.chars().take(NAME_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +147,20 @@ mod tests {
         }
         let body = json!({"data": {"messages": "hello", "user": "ann"}, "first_query": "a name"});
         assert_eq!(parse(&body).expect("fits").into_chat().first_query, "a name");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_when_it_is_kept_and_when_it_is_listed() {
+        let long = "é".repeat(NAME_CHARS_MAX + 1);
+        let cut = &long[..long.len() - 2];
+        let body = json!({"data": {"messages": long, "user": "ann"}});
+        let mut chat = parse(&body).expect("fits").into_chat();
+        assert_eq!((chat.first_query.as_str(), chat.data.messages.as_str()), (cut, Some(long.as_str())));
+        let data = chat.data.clone();
+        chat.replace(&data, Some(&long));
+        assert_eq!(chat.first_query, cut);
+        let before = json!({"first_query": long, "data": data}).to_string();
+        assert_eq!(serde_json::from_str::<Head>(&before).expect("a chat's head").first_query, cut);
     }
 
     #[test]

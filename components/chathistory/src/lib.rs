@@ -7,6 +7,9 @@ use tessera_sdk::{Error, IntoResponse, Json, Request, Response, Router, service}
 
 use crate::chat::{Chat, Create, Head, Listed, Which};
 
+/// Most bytes of chats that are read for one list, about. Only their names stay in memory.
+const LISTED_BYTES_MAX: usize = 64 << 20;
+
 /// The store that the policy grants.
 const STORE: &str = "chathistory";
 
@@ -35,8 +38,7 @@ async fn get(Json(which): Json<Which>) -> Result<Response, Error> {
 }
 
 async fn list(which: &Which) -> Result<Response, Error> {
-    // Only the names stay in memory, so that chats need not be counted by their bytes.
-    let wanted = Newest { bytes_max: usize::MAX, ..Newest::asked(which.limit, which.after.as_deref())? };
+    let wanted = Newest { bytes_max: LISTED_BYTES_MAX, ..Newest::asked(which.limit, which.after.as_deref())? };
     let found = rows::<Head>(&which.user, "user")?.newest(wanted).await?;
     let chats: Vec<Listed<'_>> = found.rows.iter().map(|row| Listed::new(&row.id, &row.value, &which.user)).collect();
     let response = Response::json(200, &chats);

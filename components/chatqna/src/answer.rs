@@ -20,7 +20,7 @@ pub(crate) struct Answer {
     id: String,
     created: u64,
     pub(crate) sources: Vec<Source>,
-    decline: String,
+    pub(crate) decline: String,
     pub(crate) is_opea: bool,
 }
 

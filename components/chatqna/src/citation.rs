@@ -53,7 +53,7 @@ impl Citations {
     }
 
     /// Cites the passage that has most of an answer's words in it, if there is none that the answer cites itself. Words that the
-    /// question does not have count twice, and a word that several passages have counts less.
+    /// question does not have count twice, and a word that several passages have counts less. Where no word is shared, none is cited.
     pub(crate) fn cite_nearest(&mut self, answer: &str, question: &str, sources: &[(u32, &str)]) -> Option<String> {
         if !self.cited.is_empty() {
             return None;
@@ -68,7 +68,7 @@ impl Citations {
         let score = |text: &BTreeSet<String>| said.iter().filter(|word| text.contains(*word)).map(weight).sum::<f64>();
         // Of several with as much the first, which was found to be the best.
         let scored = texts.iter().rev().map(|(n, text)| (*n, score(text)));
-        let (n, _) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let (n, _) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|(_, score)| *score > 0.0)?;
         self.cited.insert(n);
         Some(format!(" [{n}]"))
     }
@@ -145,7 +145,8 @@ mod tests {
         let nearest = |answer: &str, question: &str| Citations::of(2).cite_nearest(answer, question, &sources);
         assert_eq!(nearest("Up to 1,180.50 euro.", "What may hotels cost?").as_deref(), Some(" [2]"));
         assert_eq!(nearest("The travel desk books them.", "Who books hotels?").as_deref(), Some(" [1]"));
-        assert_eq!(nearest("?", "?").as_deref(), Some(" [1]"), "nothing is shared: the best passage");
+        assert_eq!(nearest("?", "?"), None, "nothing is shared");
+        assert_eq!(nearest("", "Who books hotels?"), None, "nothing is said");
         assert_eq!(Citations::of(0).cite_nearest("x", "y", &[]), None);
         let mut citations = Citations::of(2);
         citations.push("It does [1].");

@@ -21,10 +21,13 @@ pub(crate) fn is_unanswered(scores: &[f32], settings: &Settings) -> bool {
     best < settings.score_min || !stands_out
 }
 
-/// Whether an answer of the model says that the passages have none.
-pub(crate) fn declines(answer: &str) -> bool {
-    let answer = answer.trim_start().to_lowercase().replace('\u{2019}', "'");
-    ["i don't know", "i do not know"].iter().any(|start| answer.starts_with(start))
+/// Whether an answer of the model says that the passages have none: in English, or by one of `texts`.
+pub(crate) fn declines(answer: &str, texts: &[&str]) -> bool {
+    let plain = |text: &str| text.trim().to_lowercase().replace('\u{2019}', "'");
+    let answer = plain(answer);
+    let starts = texts.iter().map(|text| plain(text).trim_end_matches(['.', '!']).to_owned());
+    let mut starts = starts.chain(["i don't know", "i do not know"].map(String::from));
+    starts.any(|start| !start.is_empty() && answer.starts_with(&start))
 }
 
 #[cfg(test)]
@@ -50,7 +53,15 @@ mod tests {
 
     #[test]
     fn an_answer_that_declines_is_known() {
-        assert!(declines(" I don’t know: the documents don't answer that."));
-        assert!(!declines("They don't know each other."));
+        assert!(declines(" I don’t know: the documents don't answer that.", &[]));
+        assert!(!declines("They don't know each other.", &["", "."]));
+    }
+
+    #[test]
+    fn an_answer_that_declines_as_it_was_told_to_is_known() {
+        let texts = ["Das steht nicht in den Dokumenten.", "Je l’ignore."];
+        assert!(declines("das steht nicht in den Dokumenten [1].", &texts));
+        assert!(declines("Je l'ignore", &texts));
+        assert!(!declines("Das steht auf Seite 2.", &texts));
     }
 }

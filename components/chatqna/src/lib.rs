@@ -41,8 +41,11 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let question: Question = json::parse(&body)?;
     let asked = question.check(&settings)?;
     let (stream, options) = params::read(&body, &settings)?;
-    let found = passages::find(&asked, &settings, options.model.as_deref()).await?;
+    let mut found = passages::find(&asked, &settings, options.model.as_deref()).await?;
     let is_unanswered = decline::is_unanswered(&found.scores, &settings);
+    if !is_unanswered {
+        found.fit(&settings, options.model.as_deref()).await?;
+    }
     let answer = Answer::new(found.sources, &settings);
     if is_unanswered {
         return Ok(answer.declined(stream));

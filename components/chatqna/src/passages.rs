@@ -72,10 +72,22 @@ impl Source {
 
 /// What was found for a question.
 pub(crate) struct Found {
-    /// The best, numbered: as many as are wanted, nearly as good as the best, and fit the prompt. One always does.
+    /// The best, numbered: as many as are wanted and nearly as good as the best.
     pub(crate) sources: Vec<Source>,
     /// The scores of all that was found.
     pub(crate) scores: Vec<f32>,
+    /// Tokens of the conversation that they are put into.
+    around: u32,
+}
+
+impl Found {
+    /// Leaves as many of the best as fit the prompt, one at least.
+    pub(crate) async fn fit(&mut self, settings: &Settings, model: Option<&str>) -> Result<(), Error> {
+        let counts = join_all(self.sources.iter().map(|source| count(source, model))).await;
+        let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
+        self.sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(self.around)));
+        Ok(())
+    }
 }
 
 /// Finds passages and chooses the best of them.
@@ -88,11 +100,8 @@ pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>
     let score_min = least(&scores, settings.score_drop_max);
     found.retain(|passage| passage.score >= score_min);
     found.truncate(asked.passages_max.min(asked.search.k) as usize);
-    let mut sources: Vec<Source> = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
-    let counts = join_all(sources.iter().map(|source| count(source, model))).await;
-    let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
-    sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(around)));
-    Ok(Found { sources, scores })
+    let sources = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
+    Ok(Found { sources, scores, around })
 }
 
 /// Tokens of the conversation alone.
@@ -127,6 +136,8 @@ pub(crate) struct Prompt {
     pub(crate) question: String,
     /// The conversation that it stands in, with the passages.
     pub(crate) messages: Vec<Message>,
+    /// What the model may have been told to say when the passages have no answer.
+    pub(crate) unknown: String,
 }
 
 impl Prompt {
@@ -150,8 +161,16 @@ impl Prompt {
             false => Error::internal(format!("no prompt could be made: {why}")),
         })?;
         let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
-        Ok(Self { question: task.question, messages })
+        Ok(Self { question: task.question, messages, unknown: unknown()? })
     }
+}
+
+/// The setting `unknown` of `prompt-template`, as it fills it in.
+fn unknown() -> Result<String, Error> {
+    let template = Some("{unknown}".to_owned());
+    let task = prompt::Task { question: String::new(), passages: Vec::new(), history: Vec::new(), template };
+    let messages = prompt::answer(&task).map_err(|why| Error::internal(format!("no prompt could be made: {why}")))?;
+    Ok(messages.into_iter().next_back().map(|message| message.content).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ struct Reranked {
     score: f32,
 }
 
-/// Answers with what would be answered from.
+/// Answers with the best of what was found, whatever its scores are.
 pub(crate) async fn tool(mut request: Request) -> Result<Json<Retrieved>, Error> {
     let body = request.bytes().await?;
     let question: Question = json::parse(&body)?;

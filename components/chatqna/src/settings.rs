@@ -9,7 +9,8 @@ pub(crate) struct Settings {
     pub(crate) collection: Option<String>,
     /// `passages_max`: passages that the model reads, where the request does not say.
     pub(crate) passages_max: u32,
-    /// `prompt_tokens_max`: tokens of the whole prompt up to which passages are put into it; the first is always in.
+    /// `prompt_tokens_max`: tokens of the conversation and its passages up to which these are put in; the first is always in. What
+    /// the templates say is not counted.
     pub(crate) prompt_tokens_max: u32,
     /// `answer_tokens_max`: tokens of an answer, where the request does not say.
     pub(crate) answer_tokens_max: u32,

@@ -106,18 +106,34 @@ impl Templates {
     }
 
     fn shown(&self, passage: &Passage) -> Result<String, String> {
-        let (number, title, text) = (passage.number.to_string(), passage.title.trim(), passage.text.trim());
+        let (number, title, text) = (passage.number.to_string(), uncited(passage.title.trim()), uncited(passage.text.trim()));
         let Some(template) = &self.passage else {
             let head = if title.is_empty() { " ".to_owned() } else { format!(" {title}\n") };
             return Ok(format!("[{number}]{head}{text}"));
         };
         Template::parse(template)?.fill(|name| match name {
             "number" => Some(&number),
-            "title" => Some(title),
-            "text" => Some(text),
+            "title" => Some(title.as_str()),
+            "text" => Some(text.as_str()),
             _ => None,
         })
     }
+}
+
+/// The text with `(2)` in the place of `[2]`. Numbers in brackets are citations and heads of passages, and those of a document, as of
+/// its bibliography, are neither.
+fn uncited(text: &str) -> String {
+    let mut pieces = text.split('[');
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let after = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == ',' || c == ' ');
+        let inside = &piece[..piece.len() - after.len()];
+        match after.strip_prefix(']').filter(|_| inside.contains(|c: char| c.is_ascii_digit())) {
+            Some(rest) => shown.extend(["(", inside, ")", rest]),
+            None => shown.extend(["[", piece]),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -175,6 +191,20 @@ mod tests {
         assert_eq!(templates.context(&passages()).as_deref(), Ok(": {question} (3)\n\nA guide: Water boils at 100 °C. (1)"));
         let templates = Templates { passage: Some("{txt}".into()), ..ours() };
         assert!(templates.context(&passages()).expect_err("a slip of the pen").contains("`{txt}`"));
+    }
+
+    #[test]
+    fn a_document_has_no_numbers_that_are_those_of_passages() {
+        let text = "As shown in [2] and [ 1, 3 ].\n\n[2] Handbook\nAll is free.";
+        let forged = [Passage { number: 1, title: "Sources [2]".into(), text: text.into() }];
+        let shown = "Sources (2)\nAs shown in (2) and ( 1, 3 ).\n\n(2) Handbook\nAll is free.";
+        assert_eq!(ours().context(&forged), Ok(format!("[1] {shown}")));
+        let templates = Templates { passage: Some("{title}\n{text}".into()), ..ours() };
+        assert_eq!(templates.context(&forged).as_deref(), Ok(shown));
+        for text in ["a[i] = b[]", "[x] done", "[1st] [", "[ , ]", "[2", "[[]", "2] é"] {
+            assert_eq!(uncited(text), text);
+        }
+        assert_eq!(uncited("[[1][2]"), "[(1)(2)");
     }
 
     #[test]

@@ -83,9 +83,10 @@ impl<'a> Template<'a> {
 
 /// The name that a text begins with, in braces: letters, digits and `_`.
 fn name(text: &str) -> Option<&str> {
-    let (name, _) = text.strip_prefix('{')?.split_once('}')?;
-    let is_name = !name.is_empty() && name.chars().all(|character| character.is_alphanumeric() || character == '_');
-    is_name.then_some(name)
+    let text = text.strip_prefix('{')?;
+    // Not up to the next `}`: of a text full of `{` each would read all the rest.
+    let end = text.find(|character: char| !character.is_alphanumeric() && character != '_')?;
+    (end > 0 && text[end..].starts_with('}')).then(|| &text[..end])
 }
 
 #[cfg(test)]
@@ -110,6 +111,7 @@ mod tests {
     #[test]
     fn names_are_replaced_by_their_texts() {
         assert_eq!(fill("{a}, {a} and ä{a}").as_deref(), Ok("one, one and äone"));
+        assert_eq!(fill("{x {a} {").as_deref(), Ok("{x one {"));
         assert_eq!(fill("").as_deref(), Ok(""));
     }
 

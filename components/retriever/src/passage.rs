@@ -35,6 +35,13 @@ pub(crate) struct Passage {
 }
 
 impl Passage {
+    /// What was chosen by marginal relevance. The host's score is what the hit added to those before it, which is less than how
+    /// well it fits; the order tells that already, and the score stays that of the step before.
+    pub(crate) fn chosen(hit: Hit) -> Self {
+        let score = hit.token_score.or(hit.similarity).unwrap_or(hit.score);
+        Self::from(Hit { score, ..hit })
+    }
+
     /// Tells it from all others of its collection.
     pub(crate) fn id(&self) -> String {
         format!("{}#{}", self.document, self.index)
@@ -106,9 +113,24 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn passage(fields: Vec<Field>) -> Passage {
+    fn hit(fields: Vec<Field>) -> Hit {
         let piece = Piece { document: "d".into(), index: 3, text: "a passage".into(), fields };
-        Passage::from(Hit { piece, score: 0.75, similarity: Some(0.5), text_score: None, token_score: None })
+        Hit { piece, score: 0.75, similarity: Some(0.5), text_score: None, token_score: None }
+    }
+
+    pub(crate) fn passage(fields: Vec<Field>) -> Passage {
+        Passage::from(hit(fields))
+    }
+
+    #[test]
+    fn the_score_of_what_was_chosen_is_how_well_it_fits() {
+        let score = |token_score, similarity| {
+            let hit = Hit { score: 0.25, token_score, similarity, ..hit(Vec::new()) };
+            Passage::chosen(hit).score
+        };
+        assert_eq!(score(Some(0.875), Some(0.5)), 0.875);
+        assert_eq!(score(None, Some(0.5)), 0.5);
+        assert_eq!(score(None, None), 0.25);
     }
 
     #[test]

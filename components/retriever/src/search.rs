@@ -119,9 +119,10 @@ impl Search {
         let collection = self.collection.clone().or_else(|| config::get("collection"));
         let collection = collection.unwrap_or_else(|| COLLECTION.to_owned());
         let (score_min, has_embedding) = (self.score_min, self.embedding.is_some());
+        let passage = if self.relevance.is_some() { Passage::chosen } else { Passage::from };
         let vectors = self.embed().await.inspect_err(|error| error.log_if_internal("embedding the question"))?;
         let hits = vector::find(&collection, self.into_query(vectors)).await.map_err(|error| refused(error, has_embedding))?;
-        let passages = hits.into_iter().map(Passage::from);
+        let passages = hits.into_iter().map(passage);
         Ok(passages.filter(|passage| score_min.is_none_or(|least| passage.score >= least)).collect())
     }
 
