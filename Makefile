@@ -62,7 +62,7 @@ test-answers: ## Asks a running server 30 questions about the demo's documents: 
 test-retrieval: ## Ingests 1,000 Wikipedia articles into a running server and looks how well it finds them again
 	python3 benches/peers/wikipedia.py && scripts/retrieval_eval.py http://127.0.0.1:8080
 
-test-kill: build components ## Kills a server 30 times while it ingests, and looks for what it acknowledged
+test-kill: build components models ## Kills a server 30 times while it ingests, and looks for what it acknowledged
 	scripts/kill_rounds.py $(TESSERA)
 
 test-oidc: build guests ## Checks callers with tokens of a real OpenID provider (needs node 20 and npm)

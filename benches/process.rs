@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tempfile::TempDir;
 use tests::Setup;
 
 /// A running server. Dropping it kills it.
@@ -18,6 +19,8 @@ pub(crate) struct Served {
     pub(crate) ready_after: Duration,
     /// Kept open: a server whose output is closed may end.
     _output: Box<dyn BufRead>,
+    /// Where it keeps what is temporary: killed, it doesn't tidy up itself.
+    _temporary: TempDir,
 }
 
 /// Resident memory of a process, in MiB.
@@ -46,6 +49,8 @@ impl Served {
             Says::Out => command.stdout(Stdio::piped()).stderr(Stdio::null()),
             Says::Error => command.stdout(Stdio::null()).stderr(Stdio::piped()),
         };
+        let temporary = tempfile::tempdir()?;
+        command.env("TMPDIR", temporary.path());
         let start = Instant::now();
         let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?;
         let output: Box<dyn Read> = match says {
@@ -56,7 +61,7 @@ impl Served {
         let address = ready(&mut *output);
         let ready_after = start.elapsed();
         match address {
-            Ok(address) => Ok(Served { child, address, ready_after, _output: output }),
+            Ok(address) => Ok(Served { child, address, ready_after, _output: output, _temporary: temporary }),
             Err(error) => {
                 drop((child.kill(), child.wait()));
                 Err(error.context(format!("{command:?}")))

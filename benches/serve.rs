@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{
     ClassifyJob, EmbedJob, EmbedTokensJob, Embeddings, Entities, FinishReason, Forward, GenerateEvent, GenerateJob, Generation,
-    ModelCard, Outcome, Piece, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenizeInput, Usage,
+    GenerationSender, ModelCard, Outcome, Piece, RerankJob, Scores, Stats, TextLabels, TokenEmbeddings, TokenizeInput, Usage,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http_body_util::Full;
@@ -89,15 +90,26 @@ fn park(server: &TestServer) -> anyhow::Result<()> {
 
 /// Answers at once with vectors of a real model's length.
 #[derive(Default)]
-pub(crate) struct Instant(FakeInference);
+pub(crate) struct Instant {
+    fake: FakeInference,
+    /// What passes after each generated token; none: they come as fast as they are read.
+    pause: Option<Duration>,
+}
+
+impl Instant {
+    /// One whose generated tokens come one by one.
+    pub(crate) fn paced(pause: Duration) -> Instant {
+        Instant { pause: Some(pause), ..Instant::default() }
+    }
+}
 
 impl Inference for Instant {
     fn models(&self) -> Vec<ModelCard> {
-        self.0.models()
+        self.fake.models()
     }
 
     fn stats(&self) -> Stats {
-        self.0.stats()
+        self.fake.stats()
     }
 
     fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
@@ -112,33 +124,33 @@ impl Inference for Instant {
         permit: Permit<Embed>,
         job: EmbedTokensJob,
     ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
-        self.0.embed_tokens(permit, job)
+        self.fake.embed_tokens(permit, job)
     }
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
-        self.0.rerank(permit, job)
+        self.fake.rerank(permit, job)
     }
 
     fn classify(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<TextLabels, InferenceError>> {
-        self.0.classify(permit, job)
+        self.fake.classify(permit, job)
     }
 
     fn find_entities(&self, permit: Permit<Classify>, job: ClassifyJob) -> BoxFuture<'_, Result<Entities, InferenceError>> {
-        self.0.find_entities(permit, job)
+        self.fake.find_entities(permit, job)
     }
 
-    /// As many tokens as are wanted, as fast as they are read.
+    /// As many tokens as are wanted.
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>> {
         let tokens = job.tokens_max.unwrap_or(1);
         let (sender, generation) = Generation::channel(permit.redeem().model.into(), tokens.saturating_add(1));
         let generated_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: 8, generated_tokens };
+        let pause = self.pause;
         async move {
-            for _ in 0..tokens {
-                let piece = Piece { tokens: Vec::new(), text: " token".into() };
-                drop(sender.send(Ok(GenerateEvent::Piece(piece))).await); // a reader that is gone misses nothing
+            match pause {
+                Some(_) => drop(tokio::spawn(write(sender, tokens, pause, outcome))),
+                None => write(sender, tokens, pause, outcome).await,
             }
-            drop(sender.send(Ok(GenerateEvent::Done(outcome))).await);
             Ok(generation)
         }
         .boxed()
@@ -149,10 +161,22 @@ impl Inference for Instant {
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {
-        self.0.detokenize(permit, ids)
+        self.fake.detokenize(permit, ids)
     }
 
     fn forward(&self, permit: Permit<Nn>, inputs: Vec<Vec<u32>>) -> BoxFuture<'_, Result<Forward, InferenceError>> {
-        self.0.forward(permit, inputs)
+        self.fake.forward(permit, inputs)
     }
+}
+
+/// A generation's tokens and its end. A reader that is gone misses nothing.
+async fn write(sender: GenerationSender, tokens: usize, pause: Option<Duration>, outcome: Outcome) {
+    for _ in 0..tokens {
+        let piece = Piece { tokens: Vec::new(), text: " token".into() };
+        drop(sender.send(Ok(GenerateEvent::Piece(piece))).await);
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+    }
+    drop(sender.send(Ok(GenerateEvent::Done(outcome))).await);
 }

@@ -3,7 +3,7 @@
 
 Of the answerable ones: is the answer in a passage that the answer cites with `[n]`, and is it in the answer itself. Of the
 others: does the server decline. Every question is asked twice, streamed and not. Exits 1 unless the cited passage has the
-answer for ANSWERED_MIN questions and DECLINED_MIN others are declined, both ways.
+answer for ANSWERED_MIN questions, the answer itself for SAID_MIN, and DECLINED_MIN others are declined, both ways.
 
 usage: chatqna_eval.py URL [--key KEY] [--model NAME] [--index NAME] [--max-tokens N] [--no-ingest] [--only stream|whole]
 """
@@ -20,6 +20,10 @@ import rag
 
 DEMO = pathlib.Path(__file__).parent.parent / "demo"
 ANSWERED_MIN, DECLINED_MIN = 16, 8
+# Of 20. The model that the policy names first, of 0.5B parameters, says about 12; a citation is added where it writes none, so
+# ANSWERED_MIN alone could be reached with answers that are worth nothing.
+SAID_MIN = 10
+CITATION = re.compile(r"\[(\d+)\]")
 DECLINES = re.compile(r"\b(don.t|do not|does not|doesn.t|cannot|can.t) (know|find|say|answer)\b", re.IGNORECASE)
 
 
@@ -29,7 +33,7 @@ class Answer:
     def __init__(self, text, sources, declined, first_s, all_s):
         self.text, self.sources, self.first_s, self.all_s = text, sources, first_s, all_s
         self.declined = declined or (not sources and bool(DECLINES.search(text)))
-        numbers = {int(n) for n in re.findall(r"\[(\d+)\]", text)}
+        numbers = {int(n) for n in CITATION.findall(text)}
         self.cited = [source for source in sources if source.get("n") in numbers]
 
 
@@ -81,7 +85,7 @@ class Tally:
     def answerable(self, case, answer):
         found = [source for source in answer.sources if holds(case["answers"], source["text"])]
         cited = [source for source in answer.cited if source in found]
-        is_said = holds(case.get("said") or case["answers"], answer.text)
+        is_said = holds(case.get("said") or case["answers"], CITATION.sub("", answer.text))
         self.found += bool(found)
         self.cited += bool(cited)
         self.said += is_said
@@ -108,7 +112,7 @@ class Tally:
         )
 
     def passes(self):
-        return self.cited >= ANSWERED_MIN and self.declined >= DECLINED_MIN
+        return self.cited >= ANSWERED_MIN and self.said >= SAID_MIN and self.declined >= DECLINED_MIN
 
     def summary(self, cases):
         answerable, others = len(cases["answerable"]), len(cases["unanswerable"])
@@ -119,7 +123,7 @@ class Tally:
         )
         return (
             f"{self.way:6}  answer in a cited passage {self.cited}/{answerable} (at least {ANSWERED_MIN}), in any source "
-            f"{self.found}, in the answer {self.said}, declined although answerable {self.refused}, "
+            f"{self.found}, in the answer {self.said} (at least {SAID_MIN}), declined although answerable {self.refused}, "
             f"cited from another document "
             f"{self.wrong_document}; unanswerable declined {self.declined}/{others} (at least {DECLINED_MIN}); {first}"
         )

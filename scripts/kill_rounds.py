@@ -5,7 +5,8 @@ A round starts the server on the data folder of the round before and checks: eve
 and each of its sections is found, by a word that only it has; the sections of a sample are found by their vectors as well; a
 document whose ingest was not answered is there with all of its sections or not at all; what was deleted is gone. Then clients
 ingest more documents and delete some, and at a random moment the server gets SIGKILL. At the end everything is checked once
-more, and documents that are ingested again change nothing. Exits 1 on any loss.
+more, and documents that are ingested again change nothing. Exits 1 on any loss, and where nothing was ingested, deleted or
+looked for by vector, and so nothing tested.
 
 usage: kill_rounds.py TESSERA [--rounds 30] [--clients 4] [--seed 0] [--components DIR] [--policies DIR] [--models DIR] [--keep]
 The bundled components have to be built (`make components`) and all-minilm-l6-v2 pulled.
@@ -30,6 +31,8 @@ import rag
 
 ROOT = pathlib.Path(__file__).parent.parent
 INDEX = "killed"
+# What has to have happened for a run to have tested anything.
+NEEDED = ("acknowledged", "deletions", "checks", "by vector")
 SECTIONS = 5
 READY_S_MAX = 120
 KILL_AFTER_S = (0.3, 4.0)
@@ -201,11 +204,16 @@ def ingest_until_killed(server, ledger, round_number, client, seed):
 def delete_one(server, ledger, chance):
     """Whether the server is still there."""
     with ledger.lock:
+        if not ledger.kept:  # the others are deleting what there is
+            return True
         name = chance.choice(sorted(ledger.kept))
         document = ledger.leaving[name] = ledger.kept.pop(name)
     try:
         server.json("/v1/dataprep/delete", {"file_path": name, "index_name": INDEX})
-    except (rag.Refused, OSError, ValueError, http.client.HTTPException):
+    except rag.Refused as error:
+        ledger.lose(f"deleting {name} was refused: {error}")
+        return False
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     with ledger.lock:
         del ledger.leaving[name]
@@ -294,7 +302,10 @@ def main():
             shutil.rmtree(folder)
     counts = ", ".join(f"{count} {name}" for name, count in ledger.counts.items())
     print(f"{options.rounds} kills in {time.monotonic() - start:.0f} s: {counts}; {len(ledger.losses)} losses")
-    sys.exit(1 if ledger.losses else 0)
+    untested = [name for name in NEEDED if not ledger.counts[name]]
+    if untested:
+        print(f"nothing was tested: 0 {', 0 '.join(untested)}")
+    sys.exit(1 if ledger.losses or untested else 0)
 
 
 if __name__ == "__main__":

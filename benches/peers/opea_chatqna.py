@@ -7,9 +7,8 @@ token with a pause between, so that each token reaches the gateway by itself, as
 is counted, user and system, as /proc/PID/stat has it.
 
 usage: python opea_chatqna.py [--rounds 1] [--requests 200] [--streams 40] [--tokens 128] [--connections 4]
-Prints one JSON object of lists with one number a round, all in microseconds of CPU time: `request_cpu_us`, a request
-       that is not
-streamed; `stream_cpu_us`, a streamed one; `token_cpu_us`, each further token of it.
+Prints one JSON object of lists with one number a round, all in microseconds of CPU time: `request_cpu_us`, a request of so
+many tokens that is not streamed; `stream_cpu_us`, a streamed one; `token_cpu_us`, each further token of it.
 Packages: opea.txt beside this file, in an environment of their own (`setup.sh opea` makes it). Linux only.
 """
 
@@ -42,7 +41,7 @@ def free_port():
 # The services.
 
 
-def backends(port, tokens):
+def backends(port):
     """Serves the four models on one port."""
     from aiohttp import web
 
@@ -71,7 +70,7 @@ def backends(port, tokens):
     async def complete(request):
         body = await request.json()
         if not body["stream"]:
-            message = {"role": "assistant", "content": "word " * tokens}
+            message = {"role": "assistant", "content": "word " * body["max_tokens"]}
             return web.json_response(
                 {
                     "id": "c",
@@ -246,8 +245,8 @@ class Client:
             return min(job.result() for job in asked)
 
 
-def started(role, *numbers):
-    command = [sys.executable, os.path.abspath(__file__), "--role", role, *map(str, numbers)]
+def started(role, *ports):
+    command = [sys.executable, os.path.abspath(__file__), "--role", role, *map(str, ports)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -290,17 +289,17 @@ def parsed():
     parser.add_argument("--streams", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--role", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--role", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main():
     options = parsed()
     if options.role:
-        role, first, second = options.role[0], int(options.role[1]), int(options.role[2])
-        return backends(first, second) if role == "backends" else gateway(first, second)
+        role, ports = options.role[0], map(int, options.role[1:])
+        return {"backends": backends, "gateway": gateway}[role](*ports)
     backend_port, gateway_port = free_port(), free_port()
-    processes = [started("backends", backend_port, options.tokens), started("gateway", gateway_port, backend_port)]
+    processes = [started("backends", backend_port), started("gateway", gateway_port, backend_port)]
     try:
         wait_for(backend_port, processes[0])
         wait_for(gateway_port, processes[1])

@@ -1,6 +1,7 @@
 //! ChatQnA's servers: with models and a store that answer at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use runtime::Stores;
@@ -13,6 +14,9 @@ use tests::Setup;
 
 use crate::serve::{DIMENSIONS, Instant};
 
+/// What passes after each token of the kind `rag-paced`, as in `peers/opea_chatqna.py`: each reaches the component by itself.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Passages of the store that is a real one.
 const PASSAGES: usize = 1000;
 
@@ -22,13 +26,13 @@ const COMPONENTS: [&str; 3] = ["chatqna", "retriever", "prompt-template"];
 /// Any score will do: the vectors mean nothing.
 const SETTINGS: &str = "[config]\nscore_min = \"-1\"\nscore_gap_min = \"-1\"\nscore_drop_max = \"2\"\n";
 
-/// A set-up of ChatQnA of this kind, and what it keeps while it runs; none if there is no such kind.
+/// A set-up of ChatQnA of this kind, and its store's folder, which lives as long as it is kept; none if there is no such kind.
 ///
 /// # Errors
-/// When the real store can't be made.
-pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>)>> {
+/// When the store can't be made.
+pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, TempDir)>> {
     let (input, output) = match kind {
-        "rag" | "rag-fresh" | "rag-store" => ("", ""),
+        "rag" | "rag-fresh" | "rag-paced" | "rag-store" => ("", ""),
         "rag-guard-in" => ("input = [\"guard\"]\n", ""),
         "rag-guard-both" => ("input = [\"guard\"]\n", "output = [\"guard\"]\n"),
         _ => return Ok(None),
@@ -40,7 +44,8 @@ pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>
     let limits = "[limits]\nwall_ms_max = 600000\nmemory_bytes_max = 268435456\n";
     let quota = "[quota]\nrequests_per_min_max = 6000000\ninput_tokens_per_min_max = 100000000000\n\
                  output_tokens_per_min_max = 100000000000\ndevice_bytes_max = 68719476736\n";
-    let setup = Setup::new(Arc::new(Instant::default())).guest("echo").guest("guard").guest("callee").guest("caller");
+    let model = if kind == "rag-paced" { Instant::paced(PAUSE) } else { Instant::default() };
+    let setup = Setup::new(Arc::new(model)).guest("echo").guest("guard").guest("callee").guest("caller");
     let setup = ["echo", "callee", "guard"].iter().fold(setup, |setup, name| setup.policy(name, crate::hostile::NEIGHBOUR));
     let setup = setup.policy("caller", &format!("{}\n[call]\nallow = [\"callee\"]\n", crate::hostile::NEIGHBOUR));
     let setup = COMPONENTS.iter().fold(setup, |setup, name| match kind {
@@ -50,19 +55,17 @@ pub(crate) fn setup(kind: &str) -> anyhow::Result<Option<(Setup, Option<TempDir>
     let retriever = std::fs::read_to_string(tests::root().join("policies/retriever.toml"))?;
     let setup = setup.policy("retriever", &retriever.replace("all-minilm-l6-v2", "fake"));
     let setup = setup.policy("chatqna", &format!("{before}{guards}{limits}{quota}"));
-    if kind == "rag-store" {
-        let (stores, folder) = real()?;
-        return Ok(Some((setup.stores(stores), Some(folder))));
-    }
-    let embedded = Arc::new(Embedded::open(EmbeddedConfig::new(std::env::temp_dir().join("tessera-bench-store")))?);
-    let stores = Stores { vectors: Arc::new(InstantVectors::new()), ..Stores::of(embedded) };
-    Ok(Some((setup.stores(stores), None)))
+    let folder = tempfile::tempdir()?;
+    let store = Embedded::open(EmbeddedConfig::new(folder.path()))?;
+    let stores = match kind {
+        "rag-store" => filled(store)?,
+        _ => Stores { vectors: Arc::new(InstantVectors::new()), ..Stores::of(Arc::new(store)) },
+    };
+    Ok(Some((setup.stores(stores), folder)))
 }
 
 /// The embedded store with passages.
-fn real() -> anyhow::Result<(Stores, TempDir)> {
-    let folder = tempfile::tempdir()?;
-    let store = Embedded::open(EmbeddedConfig::new(folder.path()))?;
+fn filled(store: Embedded) -> anyhow::Result<Stores> {
     let place = Place { tenant: "local".parse()?, name: "documents".parse()?, owner: None, bytes_max: u64::MAX };
     let chunk = |index: usize| Chunk {
         text: format!("{TEXT} {index}"),
@@ -75,7 +78,7 @@ fn real() -> anyhow::Result<(Stores, TempDir)> {
         draft.append((0..PASSAGES).map(chunk).collect()).await?;
         draft.commit().await
     })?;
-    Ok((Stores::of(Arc::new(store)), folder))
+    Ok(Stores::of(Arc::new(store)))
 }
 
 const TEXT: &str = "The revenue of the company in the year 2023 was 51 billion, ten percent more than in the year before; \
