@@ -1,7 +1,7 @@
 //! The passages that an answer is made from: found, chosen by what fits the prompt, numbered.
 
 use futures::future::{join, join_all};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tessera_sdk::inference::Message;
 use tessera_sdk::{Error, inference, tokenize};
 
@@ -40,26 +40,35 @@ pub(crate) struct Source {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) similarity: Option<f32>,
     pub(crate) text: String,
+    /// Bytes of the line of headings that the text begins with.
+    #[serde(skip)]
+    path_bytes: usize,
     /// Whether the answer cites it; told at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cited: Option<bool>,
 }
 
+/// What `dataprep` tells of a passage beside what the retriever has a place for.
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    path_bytes: usize,
+}
+
 impl Source {
     /// A passage with the number that it is cited by.
     pub(crate) fn new(n: u32, passage: retrieve::Passage) -> Self {
+        let Metadata { path_bytes } = serde_json::from_str(&passage.metadata).unwrap_or_default();
         let retrieve::Passage { document, index, name, title, page, start, end, heading, text, score, similarity, .. } =
             passage;
         let id = format!("{document}#{index}");
-        Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, cited: None }
+        let cited = None;
+        Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, path_bytes, cited }
     }
 
     /// Its text without the line of headings that it begins with, which are long and may hold numbers of their own.
     fn body(&self) -> &str {
-        let path: Vec<&str> = self.title.iter().chain(&self.heading).map(String::as_str).collect();
-        let path = path.join(" > ");
-        let body = self.text.strip_prefix(path.as_str()).and_then(|rest| rest.strip_prefix('\n'));
-        body.filter(|_| !path.is_empty()).unwrap_or(&self.text)
+        self.text.get(self.path_bytes..).unwrap_or(&self.text)
     }
 
     /// What it is about, for the model to read: the innermost heading without its number, else the title of the document.
@@ -192,7 +201,7 @@ pub(crate) mod tests {
             text,
             score,
             similarity: Some(score),
-            metadata: "{}".into(),
+            metadata: r#"{"type": "md", "path_bytes": 0}"#.into(),
         };
         Source::new(n, passage)
     }
@@ -212,15 +221,16 @@ pub(crate) mod tests {
 
     #[test]
     fn the_model_reads_the_innermost_heading_and_the_text_below_it() {
-        let source = |heading: &[&str], text: &str| {
+        let source = |heading: &[&str], path: &str, text: &str| {
             let heading = heading.iter().map(|heading| (*heading).to_owned()).collect();
-            Source { title: Some("Guide".into()), heading, ..source(1, 0.5, text) }
+            let text = format!("{path}{text}");
+            Source { title: Some("Guide".into()), heading, path_bytes: path.len(), ..source(1, 0.5, &text) }
         };
-        let deep = source(&["4 Sensors", "4.3 Rain gauges"], "Guide > 4 Sensors > 4.3 Rain gauges\nOne tip is 0.2 mm.");
+        let deep = source(&["4 Sensors", "4.3 Rain gauges"], "Guide > 4 Sensors > 4.3 Rain gauges\n", "One tip is 0.2 mm.");
         assert_eq!((deep.topic(), deep.body()), ("Rain gauges", "One tip is 0.2 mm."));
-        let flat = source(&[], "Guide to all\nOne.");
+        let flat = source(&[], "", "Guide to all\nOne.");
         assert_eq!((flat.topic(), flat.body()), ("Guide", "Guide to all\nOne."));
-        assert_eq!(source(&["2025"], "x").topic(), "2025");
+        assert_eq!(source(&["2025"], "", "x").topic(), "2025");
     }
 
     #[test]
