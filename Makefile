@@ -1,6 +1,8 @@
 # Every target says what it does; `make` alone lists them. The second run of each is quick.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export TESSERA_MODELS ?= $(CURDIR)/models
+# The running server that test-openai, test-answers and test-retrieval ask.
+TESSERA_URL ?= http://127.0.0.1:8080
 TESSERA = $(CARGO_TARGET_DIR)/release/tessera
 GUESTS = $(patsubst components/%/Cargo.toml,-p %,$(wildcard components/*/Cargo.toml))
 
@@ -51,16 +53,16 @@ peers: ## Installs the peers of the benches in a Python environment of their own
 	benches/peers/setup.sh
 
 test-openai: ## Checks a running server with the openai Python package (needs `make peers`)
-	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py http://127.0.0.1:8080/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
+	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python tests/openai_client.py $(TESSERA_URL)/v1 tests/golden/minilm all-minilm-l6-v2 smollm2-135m-instruct
 
-test-opea: ## Sends OPEA's own calls to a running server and says which it answers as OPEA does (needs curl; openai by `make peers`)
-	$${XDG_CACHE_HOME:-$$HOME/.cache}/tessera/peers/bin/python scripts/conformance.py http://127.0.0.1:8080
+test-opea: build components models ## Sends OPEA's own calls to a server of its own and says which it answers as OPEA does (needs `make peers`)
+	scripts/opea.sh
 
 test-answers: ## Asks a running server 30 questions about the demo's documents: what it answers, cites and declines
-	scripts/chatqna_eval.py http://127.0.0.1:8080
+	scripts/chatqna_eval.py $(TESSERA_URL)
 
 test-retrieval: ## Ingests 1,000 Wikipedia articles into a running server and looks how well it finds them again
-	python3 benches/peers/wikipedia.py && scripts/retrieval_eval.py http://127.0.0.1:8080
+	python3 benches/peers/wikipedia.py && scripts/retrieval_eval.py $(TESSERA_URL)
 
 test-kill: build components models ## Kills a server 30 times while it ingests, and looks for what it acknowledged
 	scripts/kill_rounds.py $(TESSERA)
