@@ -17,7 +17,7 @@ mod question;
 mod retrieval;
 mod settings;
 
-use tessera_sdk::{Error, Request, Response, Router, json, service};
+use tessera_sdk::{Error, Request, Response, Router, generate, json, service};
 
 use crate::answer::Answer;
 use crate::params::Params;
@@ -42,7 +42,9 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let question: Question = json::parse(&body)?;
     let asked = question.check(&settings)?;
     let params: Params = json::parse(&body)?;
-    let (stream, options) = (params.stream(), params.into_options(&settings)?);
+    let (stream, mut options) = (params.stream(), params.into_options(&settings)?);
+    // A model that is granted and not there answers nobody; where none is there, the host says which one is missing.
+    options.model = options.model.or_else(|| generate::models().into_iter().next());
     let found = passages::find(&asked, &settings, options.model.as_deref()).await?;
     let is_unanswered = decline::is_unanswered(&found.scores, &settings);
     let answer = Answer::new(found.sources, &settings);
