@@ -17,7 +17,7 @@ mod question;
 mod retrieval;
 mod settings;
 
-use tessera_sdk::{Error, Request, Response, Router, json, service};
+use tessera_sdk::{Error, Request, Response, Router, generate, json, service};
 
 use crate::answer::Answer;
 use crate::passages::Prompt;
@@ -40,7 +40,9 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let settings = Settings::read()?;
     let question: Question = json::parse(&body)?;
     let asked = question.check(&settings)?;
-    let (stream, options) = params::read(&body, &settings)?;
+    let (stream, mut options) = params::read(&body, &settings)?;
+    // A model that is granted and not there answers nobody; where none is there, the host says which one is missing.
+    options.model = options.model.or_else(|| generate::models().into_iter().next());
     let mut found = passages::find(&asked, &settings, options.model.as_deref()).await?;
     let is_unanswered = decline::is_unanswered(&found.scores, &settings);
     if !is_unanswered {
