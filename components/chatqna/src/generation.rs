@@ -11,11 +11,11 @@ use crate::passages::Prompt;
 
 /// Answers. Until the first piece of text every failure is an error with a status.
 pub(crate) async fn answer(prompt: Prompt, options: Options, answer: Answer, stream: Stream) -> Result<Response, Error> {
-    let Prompt { question, messages, unknown } = prompt;
+    let Prompt { question, messages } = prompt;
     let mut generation = generate::generate(messages, options).await.inspect_err(log_if_internal)?;
     let first = generation.next_all().await.inspect_err(log_if_internal)?;
     let citations = Citations::of(answer.sources.len());
-    let mut writing = Writing { question, unknown, citations, text: String::new(), answer };
+    let mut writing = Writing { question, citations, text: String::new(), answer };
     if stream != Stream::Whole {
         return Ok(Response::sse(move |events| send(events, generation, first, writing, stream)));
     }
@@ -70,7 +70,6 @@ async fn send(
 /// An answer, its text so far, and what of it cites.
 struct Writing {
     question: String,
-    unknown: String,
     answer: Answer,
     text: String,
     citations: Citations,
@@ -88,7 +87,7 @@ impl Writing {
     fn finish(&mut self, outcome: &Outcome) -> (String, Ending) {
         let mut rest = self.citations.finish();
         self.text.push_str(&rest);
-        let is_declined = decline::declines(&self.text, &[&self.unknown, &self.answer.decline]);
+        let is_declined = decline::declines(&self.text, &self.answer.decline);
         if !is_declined {
             let sources: Vec<(u32, &str)> = self.answer.sources.iter().map(|source| (source.n, source.text.as_str())).collect();
             let citation = self.citations.cite_nearest(&self.text, &self.question, &sources).unwrap_or_default();

@@ -145,8 +145,6 @@ pub(crate) struct Prompt {
     pub(crate) question: String,
     /// The conversation that it stands in, with the passages.
     pub(crate) messages: Vec<Message>,
-    /// What the model may have been told to say when the passages have no answer.
-    pub(crate) unknown: String,
 }
 
 impl Prompt {
@@ -170,16 +168,8 @@ impl Prompt {
             false => Error::internal(format!("no prompt could be made: {why}")),
         })?;
         let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
-        Ok(Self { question: task.question, messages, unknown: unknown()? })
+        Ok(Self { question: task.question, messages })
     }
-}
-
-/// The setting `unknown` of `prompt-template`, as it fills it in.
-fn unknown() -> Result<String, Error> {
-    let template = Some("{unknown}".to_owned());
-    let task = prompt::Task { question: String::new(), passages: Vec::new(), history: Vec::new(), template };
-    let messages = prompt::answer(&task).map_err(|why| Error::internal(format!("no prompt could be made: {why}")))?;
-    Ok(messages.into_iter().next_back().map(|message| message.content).unwrap_or_default())
 }
 
 #[cfg(test)]
