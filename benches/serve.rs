@@ -27,6 +27,9 @@ use crate::rag::instant;
 /// Length of a vector of MiniLM: what an answer's JSON costs depends on it.
 pub(crate) const DIMENSIONS: usize = 384;
 
+/// Tokens of any text.
+const TOKENS: u32 = 8;
+
 /// Serves until it is killed. Prints its address as `tessera serve` does.
 ///
 /// # Errors
@@ -113,8 +116,7 @@ impl Inference for Instant {
     }
 
     fn embed(&self, permit: Permit<Embed>, job: EmbedJob) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
-        let usage = vec![Usage { tokens: 8, truncated: false }; job.inputs.len()];
-        let values = (0..DIMENSIONS * job.inputs.len()).map(|place| (place as f32).sin() * 0.05).collect();
+        let (values, usage) = (vectors(job.inputs.len()), usage(job.inputs.len()));
         let model = permit.redeem().model.into();
         std::future::ready(Ok(Embeddings { model, dimensions: DIMENSIONS, values, usage })).boxed()
     }
@@ -124,7 +126,11 @@ impl Inference for Instant {
         permit: Permit<Embed>,
         job: EmbedTokensJob,
     ) -> BoxFuture<'_, Result<TokenEmbeddings, InferenceError>> {
-        self.fake.embed_tokens(permit, job)
+        let inputs = job.embed.inputs.len();
+        let (values, pooled) = (vectors(TOKENS as usize * inputs), vectors(inputs));
+        let model = permit.redeem().model.into();
+        let embeddings = TokenEmbeddings { model, dimensions: DIMENSIONS, values, pooled, usage: usage(inputs) };
+        std::future::ready(Ok(embeddings)).boxed()
     }
 
     fn rerank(&self, permit: Permit<Rerank>, job: RerankJob) -> BoxFuture<'_, Result<Scores, InferenceError>> {
@@ -144,7 +150,7 @@ impl Inference for Instant {
         let tokens = job.tokens_max.unwrap_or(1);
         let (sender, generation) = Generation::channel(permit.redeem().model.into(), tokens.saturating_add(1));
         let generated_tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: 8, generated_tokens };
+        let outcome = Outcome { reason: FinishReason::Length, prompt_tokens: TOKENS, generated_tokens };
         let pause = self.pause;
         async move {
             match pause {
@@ -157,7 +163,7 @@ impl Inference for Instant {
     }
 
     fn tokenize(&self, _permit: Permit<Tokenize>, _input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
-        std::future::ready(Ok(vec![7; 8])).boxed()
+        std::future::ready(Ok(vec![7; TOKENS as usize])).boxed()
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {
@@ -179,4 +185,13 @@ async fn write(sender: GenerationSender, tokens: usize, pause: Option<Duration>,
         }
     }
     drop(sender.send(Ok(GenerateEvent::Done(outcome))).await);
+}
+
+/// Vectors of length 0.7.
+fn vectors(count: usize) -> Vec<f32> {
+    (0..DIMENSIONS * count).map(|place| (place as f32).sin() * 0.05).collect()
+}
+
+fn usage(inputs: usize) -> Vec<Usage> {
+    vec![Usage { tokens: TOKENS, truncated: false }; inputs]
 }
