@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -187,9 +187,10 @@ async fn write(sender: GenerationSender, tokens: usize, pause: Option<Duration>,
     drop(sender.send(Ok(GenerateEvent::Done(outcome))).await);
 }
 
-/// Vectors of length 0.7.
+/// As many vectors, each of length 0.7.
 fn vectors(count: usize) -> Vec<f32> {
-    (0..DIMENSIONS * count).map(|place| (place as f32).sin() * 0.05).collect()
+    static ONE: LazyLock<Vec<f32>> = LazyLock::new(|| (0..DIMENSIONS).map(|place| (place as f32).sin() * 0.05).collect());
+    ONE.repeat(count)
 }
 
 fn usage(inputs: usize) -> Vec<Usage> {

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 /// Most passages that a search gives, finds to choose from, or that the model reads.
 const K_MAX: u32 = 100;
 
-/// What OPEA's ChatQnA takes of it; the rest of the request is in [`Params`](crate::params::Params).
+/// What OPEA's ChatQnA takes of it; the rest of the request is in [`Params`](tessera_sdk::generate::Params).
 #[derive(Debug, Deserialize)]
 pub(crate) struct Question {
     messages: Messages,

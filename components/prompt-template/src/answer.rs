@@ -1,5 +1,7 @@
 //! The conversation for an answer from passages, with citations.
 
+use std::collections::BTreeMap;
+
 use tessera_sdk::config;
 
 use crate::template::Template;
@@ -56,13 +58,14 @@ pub(crate) struct Templates {
 impl Templates {
     /// Those of the settings, and ours where there are none.
     pub(crate) fn configured() -> Self {
-        let set = |key: &str, ours: &str| config::get(key).unwrap_or_else(|| ours.to_owned());
+        let mut all: BTreeMap<String, String> = config::all().into_iter().collect();
+        let mut set = |key: &str, ours: &str| all.remove(key).unwrap_or_else(|| ours.to_owned());
         Self {
             system: set("system", SYSTEM),
             user: set("template", USER),
             unknown: set("unknown", UNKNOWN),
-            passage: config::get("passage"),
-            is_best_last: config::get("best_last").is_some_and(|value| value == "true"),
+            passage: all.remove("passage"),
+            is_best_last: all.remove("best_last").is_some_and(|value| value == "true"),
         }
     }
 

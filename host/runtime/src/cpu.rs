@@ -2,7 +2,10 @@
 //!
 //! An instance may serve several requests, and one poll may run several of them. Whose time it was is asked at every epoch: what
 //! runs when the epoch ends is charged for the time since the last look.
+//!
+//! An instance may be polled inside of another that calls it; that time is its own and not the other's.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// What of an instance's time was not charged to a request yet.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// When it was last looked at, on the clock of the thread that polls the instance.
+    /// When it was last looked at, as [`own_ns`] told.
     since: AtomicU64,
     /// What earlier polls left, in nanoseconds.
     left: AtomicU64,
@@ -26,7 +29,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Time since the last look.
     pub(crate) fn lap(&self) -> Duration {
-        let now = thread_ns();
+        let now = own_ns();
         let here = now.saturating_sub(self.since.swap(now, Ordering::Relaxed));
         Duration::from_nanos(here.saturating_add(self.left.swap(0, Ordering::Relaxed)))
     }
@@ -51,6 +54,51 @@ pub(crate) fn thread_ns() -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
+/// What runs on a thread.
+#[derive(Clone, Copy)]
+struct Running {
+    /// How many instances, each inside of the one before.
+    count: usize,
+    /// How long others ran inside of the innermost, in its poll, in nanoseconds.
+    inside_ns: u64,
+}
+
+thread_local! {
+    static RUNNING: Cell<Running> = const { Cell::new(Running { count: 0, inside_ns: 0 }) };
+}
+
+/// How many instances run on this thread, each inside of the one before.
+pub(crate) fn running() -> usize {
+    RUNNING.get().count
+}
+
+/// CPU time of this thread without what others used inside of what runs.
+fn own_ns() -> u64 {
+    thread_ns().saturating_sub(RUNNING.get().inside_ns)
+}
+
+/// Puts another instance inside of the one that runs, until it is dropped.
+struct Inside {
+    outer: Running,
+    start: u64,
+}
+
+impl Inside {
+    fn begin(start: u64) -> Inside {
+        let outer = RUNNING.get();
+        RUNNING.set(Running { count: outer.count + 1, inside_ns: 0 });
+        Inside { outer, start }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // Where nothing runs around it, nobody reads the sum.
+        let whole = if self.outer.count > 0 { thread_ns().saturating_sub(self.start) } else { 0 };
+        RUNNING.set(Running { inside_ns: self.outer.inside_ns.saturating_add(whole), ..self.outer });
+    }
+}
+
 /// A future whose polls are timed.
 pub(crate) struct Timed<F> {
     future: F,
@@ -70,10 +118,12 @@ impl<F: Future + Unpin> Future for Timed<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let start = thread_ns();
+        let inside = Inside::begin(start);
         self.clock.begin(start);
         let polled = pin!(&mut self.future).poll(cx);
-        let end = thread_ns();
+        let end = own_ns();
         self.clock.end(end);
+        drop(inside);
         let poll = end.saturating_sub(start);
         self.clock.poll.store(poll, Ordering::Relaxed);
         self.ledgers.iter().for_each(|ledger| ledger.ran(Duration::from_nanos(poll)));
@@ -84,6 +134,32 @@ impl<F: Future + Unpin> Future for Timed<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn work(time: Duration) {
+        let start = thread_ns();
+        while Duration::from_nanos(thread_ns() - start) < time {}
+    }
+
+    #[tokio::test]
+    async fn what_runs_inside_of_another_is_charged_to_itself() {
+        let [(outer, outer_book), (inner, inner_book)] = [(); 2].map(|()| (Arc::<Clock>::default(), Arc::<Ledger>::default()));
+        let inside = async {
+            assert_eq!(running(), 2);
+            work(Duration::from_millis(20));
+        };
+        let clock = outer.clone();
+        let around = async {
+            work(Duration::from_millis(2));
+            Timed::new(Box::pin(inside), inner, vec![inner_book.clone()]).await;
+            clock.lap()
+        };
+        let lap = Timed::new(Box::pin(around), outer, vec![outer_book.clone()]).await;
+        let cpu = |book: &Ledger| Duration::from_nanos(book.usage().cpu_ns);
+        let (short, long) = (Duration::from_millis(2)..Duration::from_millis(15), Duration::from_millis(20));
+        assert!(short.contains(&lap) && short.contains(&cpu(&outer_book)), "{lap:?} {:?}", cpu(&outer_book));
+        assert!(cpu(&inner_book) >= long, "{:?}", cpu(&inner_book));
+        assert_eq!(running(), 0);
+    }
 
     #[tokio::test]
     async fn waiting_costs_nothing_and_running_does() {

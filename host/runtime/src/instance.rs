@@ -9,9 +9,10 @@ mod gate;
 mod guest;
 mod invoke;
 mod lane;
+mod life;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 pub(crate) use background::Background;
@@ -21,6 +22,7 @@ use gate::{Gate, Inside};
 use invoke::Invocation;
 pub(crate) use invoke::{Invoked, invoke};
 pub(crate) use lane::SlowLane;
+use life::Life;
 use policy::Tenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -30,7 +32,7 @@ use wasmtime::component::Accessor;
 use crate::call::Call;
 use crate::component::exports::Guest;
 use crate::component::{Component, Reuse};
-use crate::cpu::{Clock, Timed};
+use crate::cpu::{self, Clock, Timed};
 use crate::governance::Rights;
 use crate::guard::{Judgement, Question};
 use crate::http::body::{GuestBody, RequestBody};
@@ -153,6 +155,8 @@ struct Slot {
     /// another.
     rights: Arc<Rights>,
     work: mpsc::UnboundedSender<Work>,
+    /// What runs it; none where it has a thread of its own.
+    life: OnceLock<Weak<Life>>,
     load: Mutex<Load>,
     abort: AbortHandle,
 }
@@ -220,6 +224,18 @@ impl Slot {
             self.close();
         }
         is_under
+    }
+
+    /// Gives it work; where another instance calls, runs it on the spot if that is possible. Gives the work back if it is dead.
+    ///
+    /// A connection goes on by itself meanwhile: what is answered has to leave it before what fails after that.
+    fn bring(&self, work: Work) -> Option<Work> {
+        let send = || self.work.send(work).err().map(|mpsc::error::SendError(work)| work);
+        let life = self.life.get().filter(|_| cpu::running() > 0);
+        match life.and_then(Weak::upgrade) {
+            Some(life) => life.visit(send),
+            None => send(),
+        }
     }
 
     fn is_open(&self, reuse: &Reuse) -> bool {
@@ -397,10 +413,10 @@ fn place(component: &Arc<Component>, rights: &Arc<Rights>, work: Work) -> Arc<Sl
     let (call, deadline) = (work.call.clone(), work.call.deadline);
     let start = || start(component, rights.clone(), call.clone());
     let slot = component.instances.find_or(call.caller.tenant(), rights, deadline, start);
-    let Err(mpsc::error::SendError(work)) = slot.work.send(work) else { return slot };
+    let Some(work) = slot.bring(work) else { return slot };
     // It died just now.
     let slot = start();
-    drop(slot.work.send(work)); // a new instance that is dead already drops its work, which its owner sees as a fault
+    drop(slot.bring(work)); // a new instance that is dead already drops its work, which its owner sees as a fault
     slot
 }
 
@@ -409,7 +425,8 @@ fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) ->
     let (work, incoming) = mpsc::unbounded_channel();
     let load = Load { deadlines: [starter.deadline].into(), served: 1, is_closed: false, idle_since: Instant::now() };
     let (abort, registration) = AbortHandle::new_pair();
-    let slot = Arc::new(Slot { tenant: starter.caller.tenant().clone(), rights, work, load: Mutex::new(load), abort });
+    let tenant = starter.caller.tenant().clone();
+    let slot = Arc::new(Slot { tenant, rights, work, life: OnceLock::new(), load: Mutex::new(load), abort });
     let clock = Arc::<Clock>::default();
     let life = live(component.clone(), slot.clone(), incoming, starter.clone(), clock.clone());
     if component.is_blocking {
@@ -419,7 +436,7 @@ fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) ->
         }
     } else {
         let life = Abortable::new(life, registration).map(|_| ()); // aborted is an end, too
-        component.sandbox.slow.run(life, clock);
+        slot.life.get_or_init(|| component.sandbox.slow.run(life, clock));
     }
     slot
 }

@@ -4,6 +4,7 @@ pub(crate) mod sampler;
 pub(crate) mod text;
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 
@@ -131,6 +132,11 @@ impl Generation {
     /// [`GenerateEvent::Done`] is [`JobError::Stopped`].
     pub async fn next(&mut self) -> Option<Result<GenerateEvent, JobError>> {
         self.events.recv().await
+    }
+
+    /// The same for who polls.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<GenerateEvent, JobError>>> {
+        self.events.poll_recv(cx)
     }
 }
 

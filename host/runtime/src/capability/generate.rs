@@ -2,14 +2,14 @@
 
 mod convert;
 mod poll;
+mod running;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use engine::{GenerateEvent, GenerateJob, JobError};
+use engine::{GenerateJob, JobError};
 use policy::{Generate, Permit};
-use tokio::sync::{mpsc, oneshot};
+use running::Running;
 use wasmtime::component::{
     Access, Accessor, Destination, FutureReader, HasSelf, StreamProducer, StreamReader, StreamResult, VecBuffer,
 };
@@ -17,16 +17,15 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::{Context, context, denied, error, granted_models, within};
 use crate::bindings::tessera::generate::generate::{Generation, Host, HostWithStore};
-use crate::bindings::tessera::generate::types::{self, Event, Options, Outcome, Prompt};
+use crate::bindings::tessera::generate::types::{self, Event, Options, Prompt};
 use crate::bindings::tessera::inference::types::{Error, ErrorCode};
-use crate::call::Call;
 use crate::sandbox::Ctx;
 
 #[allow(unreachable_pub, reason = "the generated bindings export it again")]
 pub use poll::Polled;
 
-/// Events of one generation that wait for the guest; then the device works for others.
-const EVENTS_WAITING_MAX: usize = 16;
+/// Events that a guest is given at once.
+const EVENTS_MAX: usize = 16;
 
 impl types::Host for Ctx {}
 impl Host for Ctx {}
@@ -38,7 +37,7 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
         let started = async { context.inference.generate(permit, job).await.map_err(explain) };
         let generation = within(&context.call, started).await?;
         let model = generation.model.clone();
-        let Running { events, outcome } = Running::start(context.call, async { Ok(generation) });
+        let (events, outcome) = Running::of(context.call, generation);
         let outcome = async { wasmtime::error::Ok(outcome.await.unwrap_or_else(|_| Err(cancelled()))) };
         host.with(|mut store| {
             let mut events = StreamReader::new(store.as_context_mut(), Events(events)).map_err(no_handle)?;
@@ -73,44 +72,6 @@ fn permitted(context: &Context, prompt: Prompt, options: Options) -> Result<(Per
     Ok((permit, convert::job(prompt, options)?))
 }
 
-/// A generation between the engine and its guest.
-struct Running {
-    /// What came and was not read.
-    events: mpsc::Receiver<Event>,
-    /// Told before the events end.
-    outcome: oneshot::Receiver<Result<Outcome, Error>>,
-}
-
-impl Running {
-    /// Passes a generation on from a task of its own, which drops it, and with it the device's work, when the request is over
-    /// and when nobody reads any more; so a guest that never looks at it, or leaves it behind, holds nothing.
-    fn start(call: Arc<Call>, generation: impl Future<Output = Result<engine::Generation, Error>> + Send + 'static) -> Running {
-        let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
-        let (ended, outcome) = oneshot::channel();
-        tokio::spawn(async move {
-            let outcome = tokio::select! {
-                outcome = within(&call, pass_on(generation, &events)) => outcome,
-                () = events.closed() => Err(cancelled()),
-            };
-            drop(ended.send(outcome)); // the guest may be gone
-        });
-        Running { events: received, outcome }
-    }
-}
-
-async fn pass_on(
-    generation: impl Future<Output = Result<engine::Generation, Error>>,
-    events: &mpsc::Sender<Event>,
-) -> Result<Outcome, Error> {
-    let mut generation = generation.await?;
-    loop {
-        match generation.next().await.unwrap_or(Err(JobError::Stopped))? {
-            GenerateEvent::Piece(piece) => events.send(convert::event(piece)).await.map_err(|_| cancelled())?,
-            GenerateEvent::Done(outcome) => return Ok(convert::outcome(outcome)),
-        }
-    }
-}
-
 fn cancelled() -> Error {
     error(ErrorCode::Cancelled, "the generation was dropped before its end".into())
 }
@@ -130,31 +91,30 @@ fn explain(cause: JobError) -> Error {
 }
 
 /// The host's end of the events. Dropped by wasmtime when the guest drops its own.
-struct Events(mpsc::Receiver<Event>);
+struct Events(Running);
 
 impl StreamProducer<Ctx> for Events {
     type Item = Event;
     type Buffer = VecBuffer<Event>;
 
     fn poll_produce<'a>(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
         store: StoreContextMut<'a, Ctx>,
         mut destination: Destination<'a, Event, VecBuffer<Event>>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        if destination.remaining(store) == Some(0) {
+        let count = destination.remaining(store).unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
+        if count == 0 {
             return Poll::Ready(Ok(StreamResult::Completed)); // a question whether there is something: the next read waits
         }
         let mut events = Vec::new();
-        let received = self.0.poll_recv_many(cx, &mut events, EVENTS_WAITING_MAX);
-        if received.is_pending() && finish {
+        let read = self.0.poll_events(cx, &mut events, count);
+        if read.is_pending() && finish {
             return Poll::Ready(Ok(StreamResult::Cancelled));
         }
-        if ready!(received) == 0 {
-            return Poll::Ready(Ok(StreamResult::Dropped));
-        }
+        let is_over = ready!(read);
         destination.set_buffer(events.into());
-        Poll::Ready(Ok(StreamResult::Completed))
+        Poll::Ready(Ok(if is_over { StreamResult::Dropped } else { StreamResult::Completed }))
     }
 }

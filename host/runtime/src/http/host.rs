@@ -12,11 +12,12 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
+use store::StoreError;
 
 use super::request::Visitor;
 use super::server::Shared;
 use super::{admin, describe, error, mcp};
-use crate::erase::{self, Erased, Kept};
+use crate::erase::{self, EraseError, Erased, Kept};
 use crate::registry::Refusal;
 use crate::{audit, auth};
 
@@ -101,17 +102,21 @@ async fn erase(State(shared): State<Arc<Shared>>, tenant: Result<Path<String>, P
         let kept = Kept { data: &server.config.data, stores: stores.erase.as_ref(), forget_keys: &forget_keys };
         erase::erase_tenant(&kept, &name)
     };
-    let erased = tokio::task::spawn_blocking(erase).await;
-    match erased.map_err(|error| error.to_string()).and_then(|erased| erased.map_err(|error| error.to_string())) {
-        Ok(erased) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
+    let failed = |status, reason: String| {
+        tracing::error!(tenant, "not all of a tenant's data could be deleted: {reason}");
+        audit.note(erase::erasure("failed", &tenant, &[]));
+        error::response(status, "not_erased", &reason)
+    };
+    match tokio::task::spawn_blocking(erase).await {
+        Ok(Ok(erased)) => match audit.administered(erase::erasure("done", &tenant, &erased)).await {
             Ok(()) => Json(json!({"tenant": tenant, "erased": counts(&erased)})).into_response(),
             Err(_) => audit::unavailable(),
         },
-        Err(reason) => {
-            tracing::error!(tenant, "not all of a tenant's data could be deleted: {reason}");
-            audit.note(erase::erasure("failed", &tenant, &[]));
-            error::response(StatusCode::INTERNAL_SERVER_ERROR, "not_erased", &reason)
+        Ok(Err(error @ EraseError::Store(StoreError::Overloaded))) => {
+            failed(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
         }
+        Ok(Err(error)) => failed(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(panicked) => failed(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string()),
     }
 }
 

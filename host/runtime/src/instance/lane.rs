@@ -3,13 +3,16 @@
 //! An instance that runs through a whole epoch at once is moved to the second, and back once it has not done so for a while. So
 //! however many compute, a request that needs a fraction of a millisecond finds a thread, and the system gives that thread a core.
 
+use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::life::{Left, Life};
 use crate::cpu::Clock;
 
 /// How much nicer than the server's other threads those of the second lane are.
@@ -38,10 +41,13 @@ impl SlowLane {
         Ok(SlowLane { quick: Handle::current(), runtime: Some(builder.build()?), poll_max })
     }
 
-    /// Runs a life in the first lane, and in the second while it computes.
-    pub(super) fn run(&self, life: impl Future<Output = ()> + Send + 'static, clock: Arc<Clock>) {
-        let Some(slow) = self.runtime.as_ref().map(|runtime| runtime.handle().clone()) else { return };
-        Traveller { life: Box::pin(life), clock, lanes: [self.quick.clone(), slow], poll_max: self.poll_max }.go(Lane::Quick);
+    /// Runs a life in the first lane, and in the second while it computes. It lasts as long as its task.
+    pub(super) fn run(&self, life: impl Future<Output = ()> + Send + 'static, clock: Arc<Clock>) -> Weak<Life> {
+        let Some(slow) = self.runtime.as_ref().map(|runtime| runtime.handle().clone()) else { return Weak::new() };
+        let life = Arc::new(Life::new(life.boxed(), clock, self.poll_max));
+        let weak = Arc::downgrade(&life);
+        Traveller { life, lanes: [self.quick.clone(), slow] }.go(Lane::Quick);
+        weak
     }
 }
 
@@ -53,8 +59,18 @@ impl Drop for SlowLane {
     }
 }
 
+thread_local! {
+    static IS_NICE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has the priority of the second lane.
+pub(super) fn is_nice() -> bool {
+    IS_NICE.get()
+}
+
 /// Gives this thread the priority of the second lane.
 pub(super) fn be_nice() {
+    IS_NICE.set(true);
     // On Linux the priority is the thread's own. Where it is not allowed, the lane is only a lane.
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "the slow lane has the priority of other threads");
@@ -69,15 +85,15 @@ enum Lane {
 
 /// A life that changes lanes.
 struct Traveller {
-    life: Pin<Box<dyn Future<Output = ()> + Send>>,
-    clock: Arc<Clock>,
+    life: Arc<Life>,
     lanes: [Handle; 2],
-    poll_max: Duration,
 }
 
 impl Traveller {
     fn go(self, lane: Lane) {
         let handle = self.lanes[lane as usize].clone();
+        // Whoever brings one work that computes is not to compute for it.
+        self.life.keep_private(lane == Lane::Slow);
         let stretch = Stretch { traveller: Some(self), lane, computed: Instant::now() };
         handle.spawn(async move {
             if let Some(traveller) = stretch.await {
@@ -99,21 +115,21 @@ impl Future for Stretch {
     type Output = Option<Traveller>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Traveller>> {
-        let Some(traveller) = &mut self.traveller else { return Poll::Ready(None) };
+        let Some(traveller) = &self.traveller else { return Poll::Ready(None) };
         // Tasks, timers and sockets that host functions make are never the slow lane's: it looks at them between epochs only.
         let quick = traveller.lanes[Lane::Quick as usize].clone();
         let _entered = quick.enter();
-        if traveller.life.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        let computes = traveller.clock.last_poll() > traveller.poll_max;
-        let moves = match self.lane {
-            Lane::Quick => computes,
-            Lane::Slow if computes => {
+        let left = traveller.life.run(cx.waker());
+        let moves = match (left, self.lane) {
+            (Left::Ended, _) => return Poll::Ready(None),
+            (Left::Running, _) => false,
+            (Left::Computing, Lane::Quick) => true,
+            (Left::Computing, Lane::Slow) => {
                 self.computed = Instant::now();
                 false
             }
-            Lane::Slow => self.computed.elapsed() > REFORMED,
+            (Left::Waiting, Lane::Quick) => false,
+            (Left::Waiting, Lane::Slow) => self.computed.elapsed() > REFORMED,
         };
         if moves { Poll::Ready(self.traveller.take()) } else { Poll::Pending }
     }
@@ -145,7 +161,7 @@ mod tests {
         let lane = SlowLane::new(Duration::from_millis(10)).expect("threads");
         let ((say, times), (places, mut seen)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let clock = Arc::<Clock>::default();
-        lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), vec![Arc::<Ledger>::default()]), clock);
+        let _life = lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), vec![Arc::<Ledger>::default()]), clock);
         let mut is_slow = async |time: u64| {
             say.send(Duration::from_millis(time)).expect("it lives");
             seen.recv().await.expect("it lives")

@@ -1,5 +1,6 @@
 //! `generate-poll`: a generation as a resource, for guests of WASI 0.2.
 
+use std::future::poll_fn;
 use std::mem::take;
 
 use futures::FutureExt;
@@ -7,7 +8,8 @@ use wasmtime::AsContextMut;
 use wasmtime::component::{Access, HasSelf, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{EVENTS_WAITING_MAX, Running, cancelled, context, explain, models, no_handle, permitted};
+use super::running::{Ended, Running};
+use super::{EVENTS_MAX, cancelled, context, explain, models, no_handle, permitted};
 use crate::bindings::tessera::generate::generate_poll::{
     Host, HostGeneration, HostGenerationWithStore, HostWithStore, Progress,
 };
@@ -19,7 +21,9 @@ use crate::sandbox::Ctx;
 #[allow(unreachable_pub, reason = "the generated bindings export it again")]
 pub struct Polled {
     model: String,
-    running: Running,
+    /// None once it was cancelled.
+    running: Option<Running>,
+    outcome: Ended,
     /// Events that came and were not given to the guest.
     waiting: Vec<Event>,
     /// How it ended, once all events have come.
@@ -29,9 +33,15 @@ pub struct Polled {
 impl Polled {
     /// Waits until there is something to tell. Dropping the future loses nothing.
     async fn fill(&mut self) {
-        let is_told = !self.waiting.is_empty() || self.ended.is_some();
-        if !is_told && self.running.events.recv_many(&mut self.waiting, EVENTS_WAITING_MAX).await == 0 {
-            let outcome = (&mut self.running.outcome).await;
+        if !self.waiting.is_empty() || self.ended.is_some() {
+            return;
+        }
+        let is_over = match &self.running {
+            Some(running) => poll_fn(|cx| running.poll_events(cx, &mut self.waiting, EVENTS_MAX)).await,
+            None => true,
+        };
+        if is_over {
+            let outcome = (&mut self.outcome).await; // it was told before
             self.ended = Some(outcome.unwrap_or_else(|_| Err(cancelled())));
         }
     }
@@ -67,10 +77,10 @@ impl HostWithStore<Ctx> for HasSelf<Ctx> {
             let (permit, job) = permitted(&context, prompt, options)?;
             let (model, inference) = (permit.action().model.as_str().into(), context.inference);
             let generation = async move { inference.generate(permit, job).await.map_err(explain) };
-            let running = Running::start(context.call, generation);
+            let (running, outcome) = Running::starting(context.call, generation);
             host.get()
                 .table
-                .push(Polled { model, running, waiting: Vec::new(), ended: None })
+                .push(Polled { model, running: Some(running), outcome, waiting: Vec::new(), ended: None })
                 .map_err(|error| no_handle(error.into()))
         });
         Ok(started)
@@ -97,7 +107,7 @@ impl HostGenerationWithStore<Ctx> for HasSelf<Ctx> {
     }
 
     fn cancel(mut host: Access<'_, Ctx, Self>, generation: Resource<Polled>) -> wasmtime::Result<()> {
-        host.get().table.get_mut(&generation)?.running.events.close();
+        host.get().table.get_mut(&generation)?.running = None;
         Ok(())
     }
 
