@@ -92,11 +92,18 @@ fn park(server: &TestServer) -> anyhow::Result<()> {
 }
 
 /// Answers at once with vectors of a real model's length.
-#[derive(Default)]
 pub(crate) struct Instant {
     fake: FakeInference,
+    models: Vec<ModelCard>,
     /// What passes after each generated token; none: they come as fast as they are read.
     pause: Option<Duration>,
+}
+
+impl Default for Instant {
+    fn default() -> Instant {
+        let fake = FakeInference::default();
+        Instant { models: fake.models(), fake, pause: None }
+    }
 }
 
 impl Instant {
@@ -108,7 +115,11 @@ impl Instant {
 
 impl Inference for Instant {
     fn models(&self) -> Vec<ModelCard> {
-        self.fake.models()
+        self.models.clone()
+    }
+
+    fn model(&self, name: &str) -> Option<ModelCard> {
+        self.models.iter().find(|card| card.name == name).cloned()
     }
 
     fn stats(&self) -> Stats {
@@ -162,8 +173,12 @@ impl Inference for Instant {
         .boxed()
     }
 
-    fn tokenize(&self, _permit: Permit<Tokenize>, _input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
-        std::future::ready(Ok(vec![7; TOKENS as usize])).boxed()
+    fn tokenize(
+        &self,
+        _permit: Permit<Tokenize>,
+        inputs: Vec<TokenizeInput>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<u32>>, InferenceError>> {
+        std::future::ready(Ok(vec![vec![7; TOKENS as usize]; inputs.len()])).boxed()
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {

@@ -368,16 +368,20 @@ impl Inference for FakeInference {
         .boxed()
     }
 
-    fn tokenize(&self, _permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
+    fn tokenize(
+        &self,
+        _permit: Permit<Tokenize>,
+        inputs: Vec<TokenizeInput>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<u32>>, InferenceError>> {
         let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<u32>>();
-        let ids = match input {
+        let ids = |input| match input {
             TokenizeInput::Text { text, special: false } => bytes(&text),
             TokenizeInput::Text { text, special: true } => [vec![1], bytes(&text), vec![2]].concat(),
             TokenizeInput::Chat(messages) => {
                 messages.iter().flat_map(|message| bytes(&format!("<{}>{}", message.role, message.content))).collect()
             }
         };
-        self.work(ids).boxed()
+        self.work(inputs.into_iter().map(ids).collect()).boxed()
     }
 
     fn detokenize(&self, _permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {

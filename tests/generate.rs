@@ -254,7 +254,7 @@ async fn text_goes_to_ids_and_back() {
     let engine = real();
     let text = "Ein Café, naïve 東京 🦀 <|im_end|>";
     let input = TokenizeInput::Text { text: text.into(), special: true };
-    let ids = engine.tokenize(CHAT, input).await.expect("tokenizes");
+    let [ids] = engine.tokenize(CHAT, vec![input]).await.expect("tokenizes").try_into().expect("of one input");
     assert!(!ids.contains(&2), "special tokens in a text are only text");
     assert_eq!(engine.detokenize(CHAT, ids).await.expect("ids of the model"), text);
     assert!(engine.detokenize(CHAT, vec![u32::MAX]).await.expect_err("no such id").to_string().contains("beyond"));

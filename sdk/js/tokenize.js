@@ -14,8 +14,9 @@ export function tokenize(input, { model = null, special = false } = {}) {
 }
 
 /** How many ids an input has. */
-export function countTokens(input, { model = null, special = false } = {}) {
-  return call(() => host.count(model, tagged(input, special)));
+export async function countTokens(input, { model = null, special = false } = {}) {
+  const [count] = await call(() => host.count(model, [tagged(input, special)]));
+  return count;
 }
 
 /** The text of ids. */

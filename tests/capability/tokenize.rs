@@ -35,6 +35,15 @@ fn text_becomes_tokens_and_tokens_text() {
 }
 
 #[test]
+fn many_are_counted_at_once_in_their_order() {
+    let fake = Arc::new(FakeInference::default());
+    let server = start(&fake, "");
+    let inputs = json!([{"text": "abc"}, {"text": ""}, {"text": "a", "whole": true}, {"messages": [["u", "a"]]}]);
+    assert_eq!(post(&server, "count/each", inputs).json(), json!({"ok": [3, 0, 3, 4]}));
+    assert_eq!(post(&server, "count/each", json!([])).json(), json!({"ok": []}));
+}
+
+#[test]
 fn a_model_that_is_not_granted_does_not_exist_and_nothing_reaches_the_engine() {
     let fake = Arc::new(FakeInference::default());
     let server = start(&fake, "");

@@ -1,8 +1,7 @@
 //! Answers questions from ingested documents: OPEA's `POST /v1/chatqna` and `POST /v1/retrievaltool`, and a page to chat with.
 //!
-//! A question goes: passages are retrieved (by the component `retriever`, in process) while the conversation is counted in the
-//! model's tokens; those that fit are numbered and put into a prompt (by `prompt-template`); the model answers from them, with
-//! citations `[n]`. Where nothing that was found answers the question, it says so and no model is asked.
+//! A question goes: passages are retrieved (by the component `retriever`, in process); those that fit, counted in the model's
+//! tokens, are numbered and put into a prompt (by `prompt-template`); the model answers from them, with citations `[n]`. Where nothing that was found answers the question, it says so and no model is asked.
 
 mod answer;
 mod bindings;
@@ -43,15 +42,15 @@ async fn chatqna(mut request: Request) -> Result<Response, Error> {
     let (stream, mut options) = params::read(&body, &settings)?;
     // A model that is granted and not there answers nobody; where none is there, the host says which one is missing.
     options.model = options.model.or_else(|| generate::models().into_iter().next());
-    let mut found = passages::find(&asked, &settings, options.model.as_deref()).await?;
+    let mut found = passages::find(&asked, &settings).await?;
     let is_unanswered = decline::is_unanswered(&found.scores, &settings);
     if !is_unanswered {
-        found.fit(&settings, options.model.as_deref()).await?;
+        found.fit(&asked, &settings, options.model.as_deref()).await?;
     }
     let answer = Answer::new(found.sources, &settings);
     if is_unanswered {
         return Ok(answer.declined(stream));
     }
-    let prompt = Prompt::new(asked, &answer.sources)?;
+    let prompt = Prompt::new(asked, &answer.sources).await?;
     generation::answer(prompt, options, answer, stream).await
 }

@@ -1,9 +1,9 @@
 //! The passages that an answer is made from: found, chosen by what fits the prompt, numbered.
 
-use futures::future::{join, join_all};
 use serde::{Deserialize, Serialize};
 use tessera_sdk::inference::Message;
-use tessera_sdk::{Error, inference, tokenize};
+use tessera_sdk::tokenize::{self, Input};
+use tessera_sdk::Error;
 
 use crate::bindings::rag::prompt::prompt;
 use crate::bindings::rag::retriever::retrieve;
@@ -66,6 +66,11 @@ impl Source {
         Self { n, id, document, index, name, title, page, start, end, heading, score, similarity, text, path_bytes, cited }
     }
 
+    /// What of it the model reads, to be counted in tokens.
+    fn counted(&self) -> Input {
+        format!("{}: {}", self.topic(), self.body()).into()
+    }
+
     /// Its text without the line of headings that it begins with, which are long and may hold numbers of their own.
     fn body(&self) -> &str {
         self.text.get(self.path_bytes..).unwrap_or(&self.text)
@@ -85,44 +90,28 @@ pub(crate) struct Found {
     pub(crate) sources: Vec<Source>,
     /// The scores of all that was found.
     pub(crate) scores: Vec<f32>,
-    /// Tokens of the conversation that they are put into.
-    around: u32,
 }
 
 impl Found {
-    /// Leaves as many of the best as fit the prompt, one at least.
-    pub(crate) async fn fit(&mut self, settings: &Settings, model: Option<&str>) -> Result<(), Error> {
-        let counts = join_all(self.sources.iter().map(|source| count(source, model))).await;
-        let counts = counts.into_iter().collect::<Result<Vec<u32>, inference::Error>>()?;
-        self.sources.truncate(fitting(&counts, settings.prompt_tokens_max.saturating_sub(self.around)));
+    /// Leaves as many of the best as fit the prompt with the conversation, one at least.
+    pub(crate) async fn fit(&mut self, asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<(), Error> {
+        let inputs = [asked.conversation().into()].into_iter().chain(self.sources.iter().map(Source::counted)).collect();
+        let counts = tokenize::count_each(inputs, model).await?;
+        let (conversation, sources) = counts.split_first().ok_or_else(|| Error::internal("nothing was counted"))?;
+        self.sources.truncate(fitting(sources, settings.prompt_tokens_max.saturating_sub(*conversation)));
         Ok(())
     }
 }
 
 /// Finds passages and chooses the best of them.
-pub(crate) async fn find(asked: &Asked, settings: &Settings, model: Option<&str>) -> Result<Found, Error> {
-    let search = retrieve::Question { k: asked.search.k.max(RIVALS), ..asked.search.clone() };
-    // At once: neither needs the other.
-    let (found, around) = join(retrieval::retrieve(search), count_around(asked, model)).await;
-    let (mut found, around) = (found?, around?);
-    let scores: Vec<f32> = found.iter().map(|passage| passage.score).collect();
+pub(crate) async fn find(asked: &Asked, settings: &Settings) -> Result<Found, Error> {
+    let rivals = asked.search.k.max(RIVALS) - asked.search.k;
+    let found = retrieval::retrieve(retrieve::Question { rivals: Some(rivals), ..asked.search.clone() }).await?;
+    let scores: Vec<f32> = found.passages.iter().map(|passage| passage.score).chain(found.rivals).collect();
     let score_min = least(&scores, settings.score_drop_max);
-    found.retain(|passage| passage.score >= score_min);
-    found.truncate(asked.passages_max.min(asked.search.k) as usize);
-    let sources = (1..).zip(found).map(|(n, passage)| Source::new(n, passage)).collect();
-    Ok(Found { sources, scores, around })
-}
-
-/// Tokens of the conversation alone.
-async fn count_around(asked: &Asked, model: Option<&str>) -> Result<u32, inference::Error> {
-    let mut conversation = asked.history.clone();
-    conversation.push(Message::user(asked.text.clone()));
-    tokenize::count(conversation, model).await
-}
-
-async fn count(source: &Source, model: Option<&str>) -> Result<u32, inference::Error> {
-    let text = format!("{}: {}", source.topic(), source.body());
-    Ok(tokenize::count(text, model).await?.saturating_add(AROUND_TOKENS))
+    let good = found.passages.into_iter().filter(|passage| passage.score >= score_min);
+    let sources = (1..).zip(good).map(|(n, passage)| Source::new(n, passage)).collect();
+    Ok(Found { sources, scores })
 }
 
 /// The score of a passage that is just good enough beside the best. Small models answer from worse ones as readily.
@@ -133,7 +122,7 @@ fn least(scores: &[f32], drop_max: f32) -> f32 {
 /// How many of the first texts fit, one at least.
 fn fitting(counts: &[u32], tokens_max: u32) -> usize {
     let sums = counts.iter().scan(0_u32, |sum, count| {
-        *sum = sum.saturating_add(*count);
+        *sum = sum.saturating_add(*count).saturating_add(AROUND_TOKENS);
         Some(*sum)
     });
     sums.take_while(|sum| *sum <= tokens_max).count().max(1)
@@ -152,23 +141,24 @@ impl Prompt {
     ///
     /// # Errors
     /// 400 for a template of the request's own that is malformed.
-    pub(crate) fn new(asked: Asked, sources: &[Source]) -> Result<Self, Error> {
+    pub(crate) async fn new(asked: Asked, sources: &[Source]) -> Result<Self, Error> {
         let has_template = asked.template.is_some();
         let passage =
             |source: &Source| prompt::Passage { number: source.n, title: source.topic().into(), text: source.body().into() };
         let message = |message: Message| prompt::Message { role: message.role, content: message.content };
+        let question = asked.text;
         let task = prompt::Task {
-            question: asked.text,
+            question: question.clone(),
             passages: sources.iter().map(passage).collect(),
             history: asked.history.into_iter().map(message).collect(),
             template: asked.template,
         };
-        let messages = prompt::answer(&task).map_err(|why| match has_template {
+        let messages = prompt::answer(task).await.map_err(|why| match has_template {
             true => Error::invalid("chat_template", &format!("can't be used: {why}")),
             false => Error::internal(format!("no prompt could be made: {why}")),
         })?;
         let messages = messages.into_iter().map(|message| Message::new(message.role, message.content)).collect();
-        Ok(Self { question: task.question, messages })
+        Ok(Self { question, messages })
     }
 }
 
@@ -198,7 +188,8 @@ pub(crate) mod tests {
 
     #[test]
     fn as_many_passages_are_taken_as_fit_and_one_at_least() {
-        assert_eq!(fitting(&[100, 200, 300], 300), 2);
+        assert_eq!(fitting(&[100, 200, 300], 300 + 2 * AROUND_TOKENS), 2);
+        assert_eq!(fitting(&[100, 200, 300], 299 + 2 * AROUND_TOKENS), 1);
         assert_eq!(fitting(&[100, 200, 300], 1000), 3);
         assert_eq!(fitting(&[100, 200, 300], 0), 1);
         assert_eq!(fitting(&[u32::MAX, 1], u32::MAX - 1), 1);

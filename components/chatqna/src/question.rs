@@ -70,12 +70,17 @@ pub(crate) struct Asked {
     pub(crate) text: String,
     /// What was said before it.
     pub(crate) history: Vec<Message>,
-    /// How to search.
+    /// How to search, for as many passages as the model reads at most.
     pub(crate) search: retrieve::Question,
-    /// Most passages that the model reads.
-    pub(crate) passages_max: u32,
     /// The request's own template of the last message.
     pub(crate) template: Option<String>,
+}
+
+impl Asked {
+    /// All that was said, the question last.
+    pub(crate) fn conversation(&self) -> Vec<Message> {
+        self.history.iter().cloned().chain([Message::user(self.text.clone())]).collect()
+    }
 }
 
 impl Question {
@@ -102,7 +107,8 @@ impl Question {
             text: text.clone(),
             collection: self.index_name.or_else(|| settings.collection.clone()),
             mode: Mode::Hybrid,
-            k: within("k", self.k.unwrap_or(SearchType::K))?,
+            k: within("k", self.k.unwrap_or(SearchType::K))?.min(passages_max),
+            rivals: None,
             candidates: Some(within("fetch_k", self.fetch_k.unwrap_or(SearchType::FETCH_K))?),
             rerank: true,
             score_min: None,
@@ -110,7 +116,7 @@ impl Question {
             relevance,
             filter: self.filter.map(|filter| Value::Object(filter).to_string()),
         };
-        Ok(Asked { text, history, search, passages_max, template: self.chat_template })
+        Ok(Asked { text, history, search, template: self.chat_template })
     }
 
     /// The lowest cosine, and how much relevance counts against difference.
@@ -198,7 +204,7 @@ mod tests {
     fn a_text_alone_is_a_question() {
         let asked = check(json!({"messages": " What is the revenue of Nike in 2023? "})).expect("a question");
         assert_eq!((asked.text.as_str(), asked.history.len()), ("What is the revenue of Nike in 2023?", 0));
-        assert_eq!((asked.search.k, asked.search.candidates, asked.passages_max), (4, Some(20), 3));
+        assert_eq!((asked.search.k, asked.search.candidates), (3, Some(20)), "the model reads three");
     }
 
     #[test]

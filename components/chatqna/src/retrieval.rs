@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tessera_sdk::{Error, Json, Request, json, log};
 
-use crate::bindings::rag::retriever::retrieve::{self, Code, Passage};
+use crate::bindings::rag::retriever::retrieve::{self, Code, Found};
 use crate::passages::Source;
 use crate::question::Question;
 use crate::settings::Settings;
@@ -28,8 +28,7 @@ pub(crate) async fn tool(mut request: Request) -> Result<Json<Retrieved>, Error>
     let body = request.bytes().await?;
     let question: Question = json::parse(&body)?;
     let asked = question.check(&Settings::read()?)?;
-    let mut found = retrieve(asked.search).await?;
-    found.truncate(asked.passages_max as usize);
+    let found = retrieve(asked.search).await?.passages;
     Ok(Json(Retrieved {
         query: asked.text,
         documents: found.iter().map(|passage| passage.text.clone()).collect(),
@@ -39,7 +38,7 @@ pub(crate) async fn tool(mut request: Request) -> Result<Json<Retrieved>, Error>
 }
 
 /// The passages that answer a question best.
-pub(crate) async fn retrieve(question: retrieve::Question) -> Result<Vec<Passage>, Error> {
+pub(crate) async fn retrieve(question: retrieve::Question) -> Result<Found, Error> {
     retrieve::retrieve(question).await.map_err(|retrieve::Error { code, message }| match code {
         Code::Invalid => Error::bad_request(message),
         Code::Busy | Code::Quota => Error::new(429, "overloaded", message).with_header("retry-after", "1"),

@@ -32,7 +32,7 @@ impl wit::Guest for PromptTemplate {
         Template::parse(&template)?.fill(text_of)
     }
 
-    fn answer(task: wit::Task) -> Result<Vec<wit::Message>, String> {
+    async fn answer(task: wit::Task) -> Result<Vec<wit::Message>, String> {
         let passages: Vec<answer::Passage> = task.passages.into_iter().map(answer::Passage::from).collect();
         let history = task.history.into_iter().map(answer::Message::from).collect();
         let messages = Templates::configured().conversation(&task.question, &passages, history, task.template.as_deref())?;

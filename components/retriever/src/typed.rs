@@ -6,20 +6,21 @@ use tessera_sdk::{Error, json};
 use crate::bindings::exports::rag::retriever::retrieve as wit;
 use crate::filter;
 use crate::passage::Passage;
-use crate::search::{self, Names, Search};
+use crate::search::{self, Names, PASSAGES_MAX, Search};
 
 /// The component.
 #[derive(Debug)]
 pub(crate) struct Retriever;
 
 impl wit::Guest for Retriever {
-    async fn retrieve(question: wit::Question) -> Result<Vec<wit::Passage>, wit::Error> {
-        let passages = search(question)?.run().await?;
-        Ok(passages.into_iter().map(wit::Passage::from).collect())
+    async fn retrieve(question: wit::Question) -> Result<wit::Found, wit::Error> {
+        let (search, k) = search(question)?;
+        Ok(found(search.run().await?, k))
     }
 }
 
-fn search(question: wit::Question) -> Result<Search, Error> {
+/// The search for the passages that are wanted and their rivals, and how many passages are wanted.
+fn search(question: wit::Question) -> Result<(Search, u32), Error> {
     let filter = match &question.filter {
         Some(text) => filter::parse(&json::parse(text.as_bytes()).map_err(|error| error.with_param("filter"))?, "filter")?,
         None => Filter::default(),
@@ -42,7 +43,20 @@ fn search(question: wit::Question) -> Result<Search, Error> {
         filter,
     };
     search.check(&Names::WIT)?;
-    Ok(search)
+    let rivals = question.rivals.unwrap_or_default();
+    if rivals > PASSAGES_MAX {
+        return Err(Error::invalid("rivals", &format!("must be 0 to {PASSAGES_MAX}")));
+    }
+    let k = search.k;
+    Ok((Search { k: k + rivals, ..search }, k))
+}
+
+fn found(mut passages: Vec<Passage>, k: u32) -> wit::Found {
+    let rivals = passages.split_off(passages.len().min(k as usize));
+    wit::Found {
+        passages: passages.into_iter().map(wit::Passage::from).collect(),
+        rivals: rivals.iter().map(|passage| passage.score).collect(),
+    }
 }
 
 impl From<Passage> for wit::Passage {
@@ -95,6 +109,7 @@ mod tests {
             collection: None,
             mode: wit::Mode::Hybrid,
             k: 4,
+            rivals: Some(16),
             candidates: None,
             rerank: true,
             score_min: None,
@@ -106,8 +121,9 @@ mod tests {
 
     #[test]
     fn a_question_is_a_search() {
-        let search = search(question()).expect("a good question");
+        let (search, k) = search(question()).expect("a good question");
         assert_eq!((search.text.as_str(), search.filter.all.len()), ("q", 1));
+        assert_eq!((search.k, k), (20, 4), "rivals are searched as well");
     }
 
     #[test]
@@ -116,10 +132,19 @@ mod tests {
             (wit::Question { filter: Some("{".into()), ..question() }, "JSON"),
             (wit::Question { filter: Some("[]".into()), ..question() }, "filter"),
             (wit::Question { k: 0, ..question() }, "k"),
+            (wit::Question { rivals: Some(101), ..question() }, "rivals"),
         ] {
             let error = wit::Error::from(search(question).expect_err(name));
             assert!(matches!(error.code, wit::Code::Invalid) && error.message.contains(name), "{error:?}");
         }
+    }
+
+    #[test]
+    fn of_rivals_there_are_scores_alone() {
+        let scored = |score| Passage { score, ..passage(Vec::new()) };
+        let found = |k| found([0.75, 0.5, 0.25].map(scored).into(), k);
+        assert_eq!((found(1).passages.len(), found(1).rivals), (1, vec![0.5, 0.25]));
+        assert_eq!((found(4).passages.len(), found(4).rivals), (3, vec![]));
     }
 
     #[test]

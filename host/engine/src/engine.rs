@@ -309,13 +309,13 @@ impl Engine {
         .await
     }
 
-    /// The token ids of a text or a conversation.
+    /// The token ids of each input, a text or a conversation.
     ///
     /// # Errors
     /// As [`JobError`] says.
-    pub async fn tokenize(&self, model: &str, input: TokenizeInput) -> Result<Vec<u32>, JobError> {
+    pub async fn tokenize(&self, model: &str, inputs: Vec<TokenizeInput>) -> Result<Vec<Vec<u32>>, JobError> {
         let model = self.model(model)?;
-        self.off_thread(move |_| tokenize::ids(&model, &input)).await
+        self.off_thread(move |_| inputs.iter().map(|input| tokenize::ids(&model, input)).collect()).await
     }
 
     /// The text of token ids, without special tokens.

@@ -86,9 +86,10 @@ fn answer_bytes_max(call: &Call) -> usize {
 async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output = Result<T, E>>) -> Result<T, types::Error> {
     let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
     tokio::select! {
-        result = work => result.map_err(Into::into),
-        () = call.timed_out() => over("the time for this request is over"),
+        biased;
         () = call.gone.cancelled() => over("the request is over: it was answered, or its client is gone"),
+        result = work => result.map_err(Into::into),
+        () = call.timed_out() => over("the time for this request is over"), // what is done at once needs no timer
     }
 }
 
@@ -133,9 +134,9 @@ impl From<JobError> for types::Error {
 
 /// Registry names of the models that a capability may use now, for this caller, and that are loaded, in the policy's order.
 fn granted_models(store: StoreContextMut<'_, Ctx>, capability: &str) -> Vec<String> {
-    let loaded = store.data().sandbox.inference.models();
+    let inference = store.data().sandbox.inference.clone();
     let Some(call) = current(store) else { return Vec::new() };
-    let is_loaded = |name: &&policy::ModelName| loaded.iter().any(|card| card.name == name.as_str());
+    let is_loaded = |name: &&policy::ModelName| inference.model(name.as_str()).is_some();
     let is_for_caller = |name: &&policy::ModelName| call.caller.may_use(name).is_ok();
     let rights = call.governance.rights();
     rights.policy.usable_models(capability).filter(is_loaded).filter(is_for_caller).map(|name| name.as_str().into()).collect()

@@ -17,6 +17,11 @@ pub trait Inference: Send + Sync + 'static {
     /// The models that can be used.
     fn models(&self) -> Vec<ModelCard>;
 
+    /// The model of this name; none if it can't be used.
+    fn model(&self, name: &str) -> Option<ModelCard> {
+        self.models().into_iter().find(|card| card.name == name)
+    }
+
     /// Counts for metrics.
     fn stats(&self) -> Stats;
 
@@ -42,8 +47,12 @@ pub trait Inference: Send + Sync + 'static {
     /// Generates with the model of the permit, whatever the job says. Dropping the generation drops its work as well.
     fn generate(&self, permit: Permit<Generate>, job: GenerateJob) -> BoxFuture<'_, Result<Generation, InferenceError>>;
 
-    /// The ids of an input in the vocabulary of the permit's model.
-    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>>;
+    /// The ids of each input in the vocabulary of the permit's model.
+    fn tokenize(
+        &self,
+        permit: Permit<Tokenize>,
+        inputs: Vec<TokenizeInput>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<u32>>, InferenceError>>;
 
     /// The text of ids of the permit's model.
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>>;
@@ -76,6 +85,10 @@ impl Account for Book {
 impl Inference for Engine {
     fn models(&self) -> Vec<ModelCard> {
         Engine::models(self).cloned().collect()
+    }
+
+    fn model(&self, name: &str) -> Option<ModelCard> {
+        Engine::models(self).find(|card| card.name == name).cloned()
     }
 
     fn stats(&self) -> Stats {
@@ -117,8 +130,12 @@ impl Inference for Engine {
         Box::pin(Engine::generate(self, GenerateJob { model: model.into(), account: account(book), ..job }))
     }
 
-    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> BoxFuture<'_, Result<Vec<u32>, InferenceError>> {
-        Box::pin(async move { Engine::tokenize(self, permit.redeem().model.as_str(), input).await })
+    fn tokenize(
+        &self,
+        permit: Permit<Tokenize>,
+        inputs: Vec<TokenizeInput>,
+    ) -> BoxFuture<'_, Result<Vec<Vec<u32>>, InferenceError>> {
+        Box::pin(async move { Engine::tokenize(self, permit.redeem().model.as_str(), inputs).await })
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> BoxFuture<'_, Result<String, InferenceError>> {

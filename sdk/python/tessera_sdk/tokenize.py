@@ -26,7 +26,8 @@ async def tokenize(given: Input, *, model: str | None = None, special: bool = Fa
 
 async def count_tokens(given: Input, *, model: str | None = None, special: bool = False) -> int:
     """How many ids an input has."""
-    return await call(host.count(model, _tagged(given, special)))
+    (count,) = await call(host.count(model, [_tagged(given, special)]))
+    return count
 
 
 async def detokenize(ids: Sequence[int], *, model: str | None = None) -> str:

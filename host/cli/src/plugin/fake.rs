@@ -136,12 +136,13 @@ impl Inference for Fake {
         ready(generation)
     }
 
-    fn tokenize(&self, _: Permit<Tokenize>, input: TokenizeInput) -> Answer<'_, Vec<u32>> {
-        let text = match input {
+    fn tokenize(&self, _: Permit<Tokenize>, inputs: Vec<TokenizeInput>) -> Answer<'_, Vec<Vec<u32>>> {
+        let text = |input| match input {
             TokenizeInput::Text { text, .. } => text,
             TokenizeInput::Chat(messages) => messages.into_iter().map(|message| message.content + " ").collect(),
         };
-        ready(words(&text).map(|word| hash(&word) & 0xffff).collect())
+        let ids = |input| words(&text(input)).map(|word| hash(&word) & 0xffff).collect();
+        ready(inputs.into_iter().map(ids).collect())
     }
 
     fn detokenize(&self, _: Permit<Tokenize>, ids: Vec<u32>) -> Answer<'_, String> {

@@ -277,8 +277,8 @@ impl Inference for Recorder {
         })
     }
 
-    fn tokenize(&self, permit: Permit<Tokenize>, input: TokenizeInput) -> Answered<'_, Vec<u32>> {
-        self.models.tokenize(permit, input)
+    fn tokenize(&self, permit: Permit<Tokenize>, inputs: Vec<TokenizeInput>) -> Answered<'_, Vec<Vec<u32>>> {
+        self.models.tokenize(permit, inputs)
     }
 
     fn detokenize(&self, permit: Permit<Tokenize>, ids: Vec<u32>) -> Answered<'_, String> {

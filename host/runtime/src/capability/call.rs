@@ -87,8 +87,9 @@ async fn perform(errand: Result<Errand, Failure>, arguments: &[Val]) -> Given {
     let Errand { component, function, call, gone } = errand?;
     let invoked = Box::pin(instance::invoke(&component, &function, arguments.to_vec(), call));
     tokio::select! {
-        invoked = invoked => invoked.map_err(Failure::from),
+        biased;
         () = gone.cancelled() => Err(Failure::Cancelled),
+        invoked = invoked => invoked.map_err(Failure::from),
     }
 }
 

@@ -15,13 +15,13 @@ impl Host for Ctx {}
 impl HostWithStore<Ctx> for HasSelf<Ctx> {
     async fn tokenize(host: &Accessor<Ctx, Self>, model: Option<String>, input: Input) -> Result<Vec<u32>, Error> {
         let context = host.with(|mut store| context(store.as_context_mut()))?;
-        ids(&context, model, input).await
+        Ok(ids(&context, model, vec![input]).await?.into_iter().next().unwrap_or_default())
     }
 
-    async fn count(host: &Accessor<Ctx, Self>, model: Option<String>, input: Input) -> Result<u32, Error> {
+    async fn count(host: &Accessor<Ctx, Self>, model: Option<String>, inputs: Vec<Input>) -> Result<Vec<u32>, Error> {
         let context = host.with(|mut store| context(store.as_context_mut()))?;
-        let ids = ids(&context, model, input).await?;
-        Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
+        let ids = ids(&context, model, inputs).await?;
+        Ok(ids.iter().map(|ids| u32::try_from(ids.len()).unwrap_or(u32::MAX)).collect())
     }
 
     async fn detokenize(host: &Accessor<Ctx, Self>, model: Option<String>, ids: Vec<u32>) -> Result<String, Error> {
@@ -40,12 +40,13 @@ fn permit(context: &Context, asked: Option<&str>) -> Result<Permit<Tokenize>, Er
     context.call.ask(|authority| authority.tokenize(asked, Cost::default())).map_err(|denial| denied(&denial, asked))
 }
 
-async fn ids(context: &Context, model: Option<String>, input: Input) -> Result<Vec<u32>, Error> {
+async fn ids(context: &Context, model: Option<String>, inputs: Vec<Input>) -> Result<Vec<Vec<u32>>, Error> {
     let permit = permit(context, model.as_deref())?;
-    let input = match input {
+    let input = |input| match input {
         Input::Text(text) => TokenizeInput::Text { text, special: false },
         Input::WholeText(text) => TokenizeInput::Text { text, special: true },
         Input::Chat(conversation) => TokenizeInput::Chat(messages(conversation)),
     };
-    within(&context.call, context.inference.tokenize(permit, input)).await
+    let inputs = inputs.into_iter().map(input).collect();
+    within(&context.call, context.inference.tokenize(permit, inputs)).await
 }

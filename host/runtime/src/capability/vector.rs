@@ -120,8 +120,7 @@ impl Context {
     /// What makes vectors: the model and the digest of its files, so that another model of the same name is another.
     fn embedder(&self, model: Option<String>) -> Result<Option<String>, Error> {
         let Some(model) = model else { return Ok(None) };
-        let card = self.inference.models().into_iter().find(|card| card.name == model);
-        let digest = card.map(|card| card.digest).ok_or_else(|| {
+        let digest = self.inference.model(&model).map(|card| card.digest).ok_or_else(|| {
             let model: String = model.chars().take(128).collect();
             error(
                 ErrorCode::InvalidInput,

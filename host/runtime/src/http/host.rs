@@ -173,8 +173,8 @@ async fn model(
 ) -> Response<Body> {
     // A name that isn't UTF-8 is nobody's.
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
-    match shared.inference.models().iter().find(|card| card.name == name && is_for(&visitor, card)) {
-        Some(card) => Json(model_object(card, shared.started)).into_response(),
+    match shared.inference.model(&name).filter(|card| is_for(&visitor, card)) {
+        Some(card) => Json(model_object(&card, shared.started)).into_response(),
         None => {
             let mut message = String::from("The model `");
             let _ = write!(message, "{}` does not exist.", name.chars().take(128).collect::<String>());

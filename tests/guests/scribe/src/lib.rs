@@ -23,6 +23,7 @@ fn router() -> Router {
         .get("/tokenize/models", async || Json(tokenize::models()))
         .post("/tokenize", tokenize_one)
         .post("/count", count)
+        .post("/count/each", count_each)
         .post("/detokenize", detokenize)
 }
 
@@ -158,6 +159,13 @@ async fn tokenize_one(Json(request): Json<Request>) -> Response {
 
 async fn count(Json(request): Json<Request>) -> Response {
     show(tokenize::count(request.input(), request.model.as_deref()).await.map(|count| json!(count)))
+}
+
+/// Of each of many requests, by the model of the first.
+async fn count_each(Json(requests): Json<Vec<Request>>) -> Response {
+    let model = requests.first().and_then(|request| request.model.clone());
+    let inputs = requests.iter().map(Request::input).collect();
+    show(tokenize::count_each(inputs, model.as_deref()).await.map(|counts| json!(counts)))
 }
 
 async fn detokenize(Json(request): Json<Request>) -> Response {
