@@ -31,6 +31,7 @@ enum Messages {
     Many(Vec<RequestMessage>),
 }
 
+/// By hand, because an untagged enum says of a malformed message only that nothing matched, and not which field is wrong.
 impl<'de> Deserialize<'de> for Messages {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(MessagesVisitor)

@@ -42,6 +42,25 @@ pub(super) struct Entry {
     pub(super) chunks: u32,
 }
 
+impl Entry {
+    /// A document outside of any catalogue, to be held against a filter.
+    pub(super) fn alone(record: &DocumentRecord) -> Entry {
+        let fields = record.document.fields.iter().map(|field| (field.name.as_str().into(), field.value.clone())).collect();
+        Entry::new(record, record.document.id.as_str().into(), fields)
+    }
+
+    fn new(record: &DocumentRecord, id: Arc<str>, fields: Fields) -> Entry {
+        Entry {
+            id,
+            digest: record.document.digest.as_str().into(),
+            labels: record.document.labels.clone(),
+            fields,
+            rows: record.rows.clone(),
+            chunks: record.chunks,
+        }
+    }
+}
+
 /// A chunk.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -69,14 +88,7 @@ impl Catalogue {
     pub(super) fn insert(&mut self, record: &DocumentRecord, rows: Vec<RowRecord>) {
         self.remove(&record.document.id);
         let id: Arc<str> = record.document.id.as_str().into();
-        let entry = Entry {
-            id: Arc::clone(&id),
-            digest: record.document.digest.as_str().into(),
-            labels: record.document.labels.clone(),
-            fields: self.intern(record.document.fields.clone()),
-            rows: record.rows.clone(),
-            chunks: record.chunks,
-        };
+        let entry = Entry::new(record, Arc::clone(&id), self.intern(record.document.fields.clone()));
         let document = self.free.pop().unwrap_or_else(|| {
             self.documents.push(None);
             u32::try_from(self.documents.len() - 1).expect("documents are counted in 32 bits before memory ends")

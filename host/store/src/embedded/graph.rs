@@ -172,8 +172,8 @@ impl Graph {
         Ok(near)
     }
 
-    /// Writes it into a folder, where it counts from [`Saved::finish`] on; until it fails, there are no changes any more.
-    /// `lineage` tells its database from others.
+    /// Writes it into a folder, where it counts from [`Saved::finish`] on. Its changes count as saved from now on: where that fails,
+    /// [`Graph::add_changes`] brings them back. `lineage` tells its database from others.
     pub(super) fn write(&self, folder: &Path, lineage: u64) -> Result<Saved> {
         fs::create_dir_all(folder).map_err(failed)?;
         let old = Manifest::read(folder).map(|manifest| manifest.file);

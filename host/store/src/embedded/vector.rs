@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use redb::{ReadTransaction, ReadableTable};
 
-use super::catalogue::Catalogue;
+use super::catalogue::Entry;
 use super::change::Change;
 use super::collection::record_of;
 use super::record::{CollectionRecord, DocumentRecord, Record, RowRecord, ids};
@@ -153,9 +153,7 @@ fn documents(
 
 /// Whether a document that was read is one that a reader asks for.
 fn is_for(record: &DocumentRecord, filter: &Filter, reader: &Reader) -> bool {
-    let mut alone = Catalogue::default();
-    alone.insert(record, Vec::new());
-    reader.sees(&record.document.labels) && alone.documents_behind(None).all(|entry| passes(filter, entry, None))
+    reader.sees(&record.document.labels) && passes(filter, &Entry::alone(record), None)
 }
 
 fn pieces(truth: &ReadTransaction, record: &DocumentRecord, start: u32, pieces_max: usize) -> Result<Vec<Piece>> {
