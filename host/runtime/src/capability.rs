@@ -84,13 +84,20 @@ fn answer_bytes_max(call: &Call) -> usize {
 
 /// Waits for the engine until the request's deadline, or until the request is over before it; then the work is dropped.
 async fn within<T, E: Into<types::Error>>(call: &Call, work: impl Future<Output = Result<T, E>>) -> Result<T, types::Error> {
-    let over = |reason: &str| Err(error(types::ErrorCode::Deadline, reason.into()));
     tokio::select! {
         biased;
-        () = call.gone.cancelled() => over("the request is over: it was answered, or its client is gone"),
+        () = call.gone.cancelled() => Err(request_over()),
         result = work => result.map_err(Into::into),
-        () = call.timed_out() => over("the time for this request is over"), // what is done at once needs no timer
+        () = call.timed_out() => Err(out_of_time()), // what is done at once needs no timer
     }
+}
+
+fn request_over() -> types::Error {
+    error(types::ErrorCode::Deadline, "the request is over: it was answered, or its client is gone".into())
+}
+
+fn out_of_time() -> types::Error {
+    error(types::ErrorCode::Deadline, "the time for this request is over".into())
 }
 
 fn error(code: types::ErrorCode, message: String) -> types::Error {

@@ -98,7 +98,7 @@ impl StreamProducer<Ctx> for Events {
     type Buffer = VecBuffer<Event>;
 
     fn poll_produce<'a>(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
         store: StoreContextMut<'a, Ctx>,
         mut destination: Destination<'a, Event, VecBuffer<Event>>,

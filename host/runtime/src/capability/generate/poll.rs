@@ -36,7 +36,7 @@ impl Polled {
         if !self.waiting.is_empty() || self.ended.is_some() {
             return;
         }
-        let is_over = match &self.running {
+        let is_over = match &mut self.running {
             Some(running) => poll_fn(|cx| running.poll_events(cx, &mut self.waiting, EVENTS_MAX)).await,
             None => true,
         };

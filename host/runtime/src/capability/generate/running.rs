@@ -1,22 +1,32 @@
 //! A generation between the engine and its guest: read by whoever the guest reads with, and ended when its request is over.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use engine::{GenerateEvent, JobError};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use tokio::sync::oneshot;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use super::{cancelled, convert, within};
 use crate::bindings::tessera::generate::types::{Event, Outcome};
 use crate::bindings::tessera::inference::types::Error;
 use crate::call::Call;
+use crate::capability::{out_of_time, request_over};
 
 /// The guest's side of a generation. Dropping it stops the device's work.
 pub(super) struct Running {
+    call: Arc<Call>,
     shared: Arc<Shared>,
-    _dropped: DropGuard,
+    /// Ends it with its request, by [`Shared::wake`]: a guest that never looks at it, or leaves it behind, holds nothing.
+    _gone: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The end of the request's time, once somebody has to wait.
+    late: Option<BoxFuture<'static, ()>>,
+    /// Stops what starts it.
+    _starting: Option<DropGuard>,
 }
 
 /// Where events come from.
@@ -44,12 +54,7 @@ struct State {
 impl Running {
     /// Reads what is generated for a call.
     pub(super) fn of(call: Arc<Call>, generation: engine::Generation) -> (Running, Ended) {
-        let (running, ended, dropped) = Running::new(Source::Going(generation));
-        running.watch(call, async move {
-            dropped.cancelled().await;
-            Ok(())
-        });
-        (running, ended)
+        Running::new(call, Source::Going(generation), None)
     }
 
     /// Reads what will be generated for a call.
@@ -57,48 +62,62 @@ impl Running {
         call: Arc<Call>,
         generation: impl Future<Output = Result<engine::Generation, Error>> + Send + 'static,
     ) -> (Running, Ended) {
-        let (running, ended, dropped) = Running::new(Source::Starting);
+        let dropped = CancellationToken::new();
+        let (running, ended) = Running::new(call.clone(), Source::Starting, Some(dropped.clone().drop_guard()));
         let shared = running.shared.clone();
-        let begin = async move {
-            let generation = generation.await?;
-            shared.lock().begin(generation);
+        tokio::spawn(dropped.run_until_cancelled_owned(async move {
+            match within(&call, generation).await {
+                Ok(generation) => shared.lock().begin(generation),
+                Err(error) => shared.lock().end(Err(error)),
+            }
             shared.reader.wake();
-            std::future::pending().await
-        };
-        running.watch(call, async move { dropped.run_until_cancelled_owned(begin).await.unwrap_or(Ok(())) });
+        }));
         (running, ended)
     }
 
-    fn new(source: Source) -> (Running, Ended, CancellationToken) {
+    fn new(call: Arc<Call>, source: Source, starting: Option<DropGuard>) -> (Running, Ended) {
         let (ended, outcome) = oneshot::channel();
         let state = Mutex::new(State { source, ended: Some(ended) });
-        let dropped = CancellationToken::new();
         let shared = Arc::new(Shared { state, reader: AtomicWaker::new() });
-        (Running { shared, _dropped: dropped.clone().drop_guard() }, outcome, dropped)
-    }
-
-    /// A task of its own drops the generation, and with it the device's work, when the request is over; so a guest that never looks
-    /// at it, or leaves it behind, holds nothing.
-    fn watch(&self, call: Arc<Call>, until_dropped: impl Future<Output = Result<(), Error>> + Send + 'static) {
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            if let Err(over) = within(&call, until_dropped).await {
-                shared.lock().end(Err(over));
-                shared.reader.wake();
-            }
-        });
+        let mut gone = Box::pin(call.gone.clone().cancelled_owned());
+        let waker = Waker::from(shared.clone());
+        if gone.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            waker.wake();
+        }
+        (Running { call, shared, _gone: gone, late: None, _starting: starting }, outcome)
     }
 
     /// Puts so many of the next events at the end of `events`, as have come by now, and one at least; says whether that was all.
-    pub(super) fn poll_events(&self, cx: &mut Context<'_>, events: &mut Vec<Event>, count: usize) -> Poll<bool> {
+    pub(super) fn poll_events(&mut self, cx: &mut Context<'_>, events: &mut Vec<Event>, count: usize) -> Poll<bool> {
         self.shared.reader.register(cx.waker());
-        self.shared.lock().poll_events(cx, events, count)
+        let polled = self.shared.lock().poll_events(cx, events, count);
+        if polled.is_ready() {
+            return polled;
+        }
+        let call = &self.call;
+        let late = self.late.get_or_insert_with(|| {
+            let call = call.clone();
+            async move { call.timed_out().await }.boxed()
+        });
+        if late.poll_unpin(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.shared.lock().end(Err(out_of_time()));
+        Poll::Ready(true)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.lock().end(Err(cancelled()));
+    }
+}
+
+/// The request is over.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.lock().end(Err(request_over()));
+        self.reader.wake();
     }
 }
 
