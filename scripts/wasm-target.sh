@@ -26,7 +26,10 @@ active() { rustup show active-toolchain | cut -d' ' -f1; }
 command -v rustup >/dev/null || fail "Rust is not here: install it by https://rustup.rs"
 if has_std ""; then active; exit; fi
 if [ "${WASM_NO_RUSTUP:-0}" != 1 ] && timeout 120 rustup target add $target >&2 && has_std ""; then active; exit; fi
-if has_std "+$name" && is_recent "$(rustc "+$name" -V | cut -d' ' -f2)"; then echo $name; exit; fi
+usr=$prefix/usr
+libs=$usr/lib/rustlib/$target/lib
+has_sockets() { ar t "$libs/self-contained/libc.a" 2>/dev/null | grep -qx sockets.o; }
+if has_std "+$name" && is_recent "$(rustc "+$name" -V | cut -d' ' -f2)" && has_sockets; then echo $name; exit; fi
 
 say "rustup has no $target here: taking Debian's rustc-web instead (once, about a minute)"
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail "this is no Debian either: run \`rustup target add $target\` where the network allows it"
@@ -36,7 +39,6 @@ if ! is_recent "$(candidate)"; then apt-get update -qq >&2 || sudo apt-get updat
 version=$(candidate)
 is_recent "$version" || fail "apt offers rustc-web ${version:-not at all}; $oldest or later is needed"
 
-usr=$prefix/usr
 rm -rf "$prefix"
 mkdir -p "$prefix/deb"
 short=$(cut -d. -f1,2 <<<"$version")
@@ -60,7 +62,6 @@ for tool in rust-lld wasm-component-ld gcc-ld rust-objcopy; do
   [ -e "$sysroot/lib/rustlib/$host/bin/$tool" ] && ln -sfn "$sysroot/lib/rustlib/$host/bin/$tool" "$usr/lib/rustlib/$host/bin/$tool"
 done
 ln -sfn "$sysroot/bin/cargo" "$usr/bin/cargo"
-libs=$usr/lib/rustlib/$target/lib
 mkdir -p "$libs/self-contained"
 cp "$prefix"/wasi/usr/lib/wasm32-wasi/{crt1-command.o,crt1-reactor.o,libc.a} "$libs/self-contained/"
 
@@ -74,7 +75,58 @@ env -u CARGO_BUILD_TARGET -u CARGO_ENCODED_RUSTFLAGS -u RUSTC_WRAPPER LD_LIBRARY
   RUSTFLAGS="-Cembed-bitcode=yes" CARGO_TARGET_DIR="$build/target" \
   "$sysroot/bin/cargo" build -q --manifest-path "$build/Cargo.toml" -Zbuild-std=std,panic_abort --target $target --release >&2
 cp "$build/target/$target/release/deps/"*.rlib "$libs/"
-rm -rf "$libs"/libstd_build*.rlib "$build"
+rm -rf "$libs"/libstd_build*.rlib
+
+# `std::net` wants sockets of libc, and Debian's has none: they are refused, as by a host that grants none.
+cat >"$build/sockets.rs" <<'RUST'
+#![no_std]
+#![feature(thread_local)]
+use core::ffi::{c_char, c_int};
+
+unsafe extern "C" {
+    #[thread_local]
+    static mut errno: c_int;
+}
+
+macro_rules! refuse {
+    ($($name:ident($($argument:ty),*))*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($(_: $argument),*) -> c_int {
+            unsafe { errno = 2 }; // EACCES
+            -1
+        })*
+    };
+}
+
+refuse! {
+    socket(c_int, c_int, c_int)
+    connect(c_int, usize, u32)
+    bind(c_int, usize, u32)
+    listen(c_int, c_int)
+    getsockname(c_int, usize, usize)
+    getpeername(c_int, usize, usize)
+    setsockopt(c_int, c_int, c_int, usize, u32)
+    sendto(c_int, usize, usize, c_int, usize, u32)
+    recvfrom(c_int, usize, usize, c_int, usize, usize)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn getaddrinfo(_: usize, _: usize, _: usize, _: usize) -> c_int {
+    -4 // EAI_FAIL
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn freeaddrinfo(_: usize) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn gai_strerror(_: c_int) -> *const c_char {
+    c"names are not looked up here".as_ptr()
+}
+RUST
+LD_LIBRARY_PATH="$usr/lib" RUSTC_BOOTSTRAP=1 "$usr/bin/rustc" "$build/sockets.rs" --crate-type lib --emit obj --edition 2024 --target $target \
+  -C panic=abort -C opt-level=s -o "$build/sockets.o"
+ar q "$libs/self-contained/libc.a" "$build/sockets.o"
+rm -rf "$build"
 rustup toolchain link $name "$usr"
 has_std "+$name" || fail "std is still missing"
 echo $name
