@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::component::LoadError;
 use crate::component::files::ComponentFiles;
 use crate::config::ServerConfig;
-use crate::cpu::{Clock, Timed};
+use crate::cpu::{Clock, Stopwatch, Timed};
 use crate::facts::ServerFacts;
 use crate::governance::Governance;
 use crate::inference::Inference;
@@ -185,7 +185,8 @@ impl Run {
         let mut store = sandbox.store_with(governance, &rights, call.clone(), &clock, |wasi| {
             wasi.inherit_stdio().args(arguments);
         });
-        let life = Timed::new(Box::pin(self.live(&mut store, &call)), clock, vec![governance.ledger.clone()]);
+        let stopwatch = Stopwatch::new(clock, vec![governance.ledger.clone()]);
+        let life = Timed::new(Box::pin(self.live(&mut store, &call)), stopwatch);
         let ended = tokio::time::timeout_at(call.deadline + GRACE, life).await;
         let error = match ended {
             Ok(Ok(Ok(()))) => return Ok(0),

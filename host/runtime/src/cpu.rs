@@ -1,4 +1,4 @@
-//! Time that guests run: read from the thread's CPU clock around each poll of an instance, so that waiting costs nothing.
+//! Time that guests run: read from the thread's CPU clock before and after an instance runs, so that waiting costs nothing.
 //!
 //! An instance may serve several requests, and one poll may run several of them. Whose time it was is asked at every epoch: what
 //! runs when the epoch ends is charged for the time since the last look.
@@ -20,10 +20,10 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) struct Clock {
     /// When it was last looked at, as [`own_ns`] told.
     since: AtomicU64,
-    /// What earlier polls left, in nanoseconds.
+    /// What it left of the times that it ran before, in nanoseconds.
     left: AtomicU64,
-    /// How long the last poll was, in nanoseconds.
-    poll: AtomicU64,
+    /// How long it ran when it last did, in nanoseconds.
+    run: AtomicU64,
 }
 
 impl Clock {
@@ -34,9 +34,9 @@ impl Clock {
         Duration::from_nanos(here.saturating_add(self.left.swap(0, Ordering::Relaxed)))
     }
 
-    /// How long the last poll was.
-    pub(crate) fn last_poll(&self) -> Duration {
-        Duration::from_nanos(self.poll.load(Ordering::Relaxed))
+    /// How long it ran when it last did.
+    pub(crate) fn last_run(&self) -> Duration {
+        Duration::from_nanos(self.run.load(Ordering::Relaxed))
     }
 
     fn begin(&self, now: u64) {
@@ -59,7 +59,7 @@ pub(crate) fn thread_ns() -> u64 {
 struct Running {
     /// How many instances, each inside of the one before.
     count: usize,
-    /// How long others ran inside of the innermost, in its poll, in nanoseconds.
+    /// How long others ran inside of the innermost, in nanoseconds.
     inside_ns: u64,
 }
 
@@ -80,36 +80,67 @@ fn own_ns() -> u64 {
 /// Puts another instance inside of the one that runs, until it is dropped.
 struct Inside {
     outer: Running,
-    start: u64,
 }
 
 impl Inside {
-    fn begin(start: u64) -> Inside {
+    fn begin() -> Inside {
         let outer = RUNNING.get();
         RUNNING.set(Running { count: outer.count + 1, inside_ns: 0 });
-        Inside { outer, start }
+        Inside { outer }
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Where nothing runs around it, nobody reads the sum.
-        let whole = if self.outer.count > 0 { thread_ns().saturating_sub(self.start) } else { 0 };
-        RUNNING.set(Running { inside_ns: self.outer.inside_ns.saturating_add(whole), ..self.outer });
+        RUNNING.set(self.outer);
+    }
+}
+
+/// Takes the time of one instance.
+pub(crate) struct Stopwatch {
+    clock: Arc<Clock>,
+    /// Where its time is counted.
+    ledgers: Vec<Arc<Ledger>>,
+}
+
+impl Stopwatch {
+    pub(crate) fn new(clock: Arc<Clock>, ledgers: Vec<Arc<Ledger>>) -> Stopwatch {
+        Stopwatch { clock, ledgers }
+    }
+
+    /// What it runs on.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs the instance. The system is asked for the time twice, which costs more than most that is done in between.
+    pub(crate) fn time<T>(&self, run: impl FnOnce() -> T) -> T {
+        let start = thread_ns();
+        let inside = Inside::begin();
+        self.clock.begin(start);
+        let done = run();
+        let end = thread_ns();
+        let own = end.saturating_sub(RUNNING.get().inside_ns);
+        drop(inside);
+        let outer = RUNNING.get();
+        RUNNING.set(Running { inside_ns: outer.inside_ns.saturating_add(end.saturating_sub(start)), ..outer });
+        self.clock.end(own);
+        let run = own.saturating_sub(start);
+        self.clock.run.store(run, Ordering::Relaxed);
+        self.ledgers.iter().for_each(|ledger| ledger.ran(Duration::from_nanos(run)));
+        done
     }
 }
 
 /// A future whose polls are timed.
 pub(crate) struct Timed<F> {
     future: F,
-    clock: Arc<Clock>,
-    /// Where its time is counted.
-    ledgers: Vec<Arc<Ledger>>,
+    stopwatch: Stopwatch,
 }
 
 impl<F> Timed<F> {
-    pub(crate) fn new(future: F, clock: Arc<Clock>, ledgers: Vec<Arc<Ledger>>) -> Timed<F> {
-        Timed { future, clock, ledgers }
+    pub(crate) fn new(future: F, stopwatch: Stopwatch) -> Timed<F> {
+        Timed { future, stopwatch }
     }
 }
 
@@ -117,17 +148,8 @@ impl<F: Future + Unpin> Future for Timed<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let start = thread_ns();
-        let inside = Inside::begin(start);
-        self.clock.begin(start);
-        let polled = pin!(&mut self.future).poll(cx);
-        let end = own_ns();
-        self.clock.end(end);
-        drop(inside);
-        let poll = end.saturating_sub(start);
-        self.clock.poll.store(poll, Ordering::Relaxed);
-        self.ledgers.iter().for_each(|ledger| ledger.ran(Duration::from_nanos(poll)));
-        polled
+        let Timed { future, stopwatch } = &mut *self;
+        stopwatch.time(|| pin!(future).poll(cx))
     }
 }
 
@@ -150,10 +172,10 @@ mod tests {
         let clock = outer.clone();
         let around = async {
             work(Duration::from_millis(2));
-            Timed::new(Box::pin(inside), inner, vec![inner_book.clone()]).await;
+            Timed::new(Box::pin(inside), Stopwatch::new(inner, vec![inner_book.clone()])).await;
             clock.lap()
         };
-        let lap = Timed::new(Box::pin(around), outer, vec![outer_book.clone()]).await;
+        let lap = Timed::new(Box::pin(around), Stopwatch::new(outer, vec![outer_book.clone()])).await;
         let cpu = |book: &Ledger| Duration::from_nanos(book.usage().cpu_ns);
         let (short, long) = (Duration::from_millis(2)..Duration::from_millis(15), Duration::from_millis(20));
         assert!(short.contains(&lap) && short.contains(&cpu(&outer_book)), "{lap:?} {:?}", cpu(&outer_book));
@@ -170,7 +192,7 @@ mod tests {
             while thread_ns() - start < 2_000_000 {}
             clock.lap()
         });
-        let lap = Timed::new(work, clock.clone(), vec![ledger.clone()]).await;
+        let lap = Timed::new(work, Stopwatch::new(clock.clone(), vec![ledger.clone()])).await;
         assert!(lap >= Duration::from_millis(2), "{lap:?}");
         let cpu = Duration::from_nanos(ledger.usage().cpu_ns);
         assert!((Duration::from_millis(2)..Duration::from_millis(40)).contains(&cpu), "{cpu:?}");

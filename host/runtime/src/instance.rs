@@ -32,7 +32,7 @@ use wasmtime::component::Accessor;
 use crate::call::Call;
 use crate::component::exports::Guest;
 use crate::component::{Component, Reuse};
-use crate::cpu::{self, Clock, Timed};
+use crate::cpu::{self, Clock, Stopwatch, Timed};
 use crate::governance::Rights;
 use crate::guard::{Judgement, Question};
 use crate::http::body::{GuestBody, RequestBody};
@@ -367,7 +367,7 @@ pub(crate) async fn try_out(component: &Arc<Component>) -> wasmtime::Result<()> 
     let (deadline, ledgers) = (call.deadline, vec![component.governance.ledger.clone()]);
     let mut store = component.sandbox.store(&component.governance, &rights, Arc::new(call), &clock);
     let start = async { component.exports.instantiate(&mut store).await.map(drop) };
-    let started = tokio::time::timeout_at(deadline, Timed::new(Box::pin(start), clock, ledgers)).await;
+    let started = tokio::time::timeout_at(deadline, Timed::new(Box::pin(start), Stopwatch::new(clock, ledgers))).await;
     match started {
         Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>() => Ok(()),
         Ok(started) => started,
@@ -428,15 +428,18 @@ fn start(component: &Arc<Component>, rights: Arc<Rights>, starter: Arc<Call>) ->
     let tenant = starter.caller.tenant().clone();
     let slot = Arc::new(Slot { tenant, rights, work, life: OnceLock::new(), load: Mutex::new(load), abort });
     let clock = Arc::<Clock>::default();
-    let life = live(component.clone(), slot.clone(), incoming, starter.clone(), clock.clone());
+    // All that it serves is of one tenant.
+    let ledgers = [&component.governance.ledger].into_iter().chain(starter.caller.ledger()).cloned().collect();
+    let stopwatch = Stopwatch::new(clock.clone(), ledgers);
+    let life = live(component.clone(), slot.clone(), incoming, starter.clone(), clock);
     if component.is_blocking {
-        if !start_blocking(component, life, registration) {
+        if !start_blocking(component, Timed::new(Box::pin(life), stopwatch), registration) {
             slot.close();
             starter.verdict.get_or_init(|| Fault::Busy); // the first one counts
         }
     } else {
         let life = Abortable::new(life, registration).map(|_| ()); // aborted is an end, too
-        slot.life.get_or_init(|| component.sandbox.slow.run(life, clock));
+        slot.life.get_or_init(|| component.sandbox.slow.run(life, stopwatch));
     }
     slot
 }
@@ -471,8 +474,6 @@ async fn live(
     clock: Arc<Clock>,
 ) {
     let reuse = component.instances.reuse;
-    // All that it serves is of one tenant.
-    let ledgers = [&component.governance.ledger].into_iter().chain(starter.caller.ledger()).cloned().collect();
     let mut store = component.sandbox.store(&component.governance, &slot.rights, starter, &clock);
     let stderr = store.data().stderr.clone();
     let life = async {
@@ -480,7 +481,6 @@ async fn live(
         let serve = async |accessor: &Accessor<Ctx>| serve(accessor, &guest, &reuse, &slot, &mut incoming).await;
         store.run_concurrent(serve).await?
     };
-    let life = Timed::new(Box::pin(life), clock, ledgers);
     let ended = tokio::select! {
         ended = life => ended,
         late = slot.overrun(Duration::from_millis(reuse.idle_ms_max).min(IDLE_MAX)) => late.map_or(Ok(()), |fault| Err(fault.into())),

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::life::{Left, Life};
-use crate::cpu::Clock;
+use crate::cpu::Stopwatch;
 
 /// How much nicer than the server's other threads those of the second lane are.
 const NICENESS: i32 = 10;
@@ -42,9 +42,9 @@ impl SlowLane {
     }
 
     /// Runs a life in the first lane, and in the second while it computes. It lasts as long as its task.
-    pub(super) fn run(&self, life: impl Future<Output = ()> + Send + 'static, clock: Arc<Clock>) -> Weak<Life> {
+    pub(super) fn run(&self, life: impl Future<Output = ()> + Send + 'static, stopwatch: Stopwatch) -> Weak<Life> {
         let Some(slow) = self.runtime.as_ref().map(|runtime| runtime.handle().clone()) else { return Weak::new() };
-        let life = Arc::new(Life::new(life.boxed(), clock, self.poll_max));
+        let life = Arc::new(Life::new(life.boxed(), stopwatch, self.poll_max));
         let weak = Arc::downgrade(&life);
         Traveller { life, lanes: [self.quick.clone(), slow] }.go(Lane::Quick);
         weak
@@ -143,7 +143,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::cpu::{Timed, thread_ns};
+    use crate::cpu::{Clock, thread_ns};
 
     /// A life that works for so long each time it is told to, and tells where.
     async fn work(mut times: mpsc::UnboundedReceiver<Duration>, places: mpsc::UnboundedSender<bool>) {
@@ -160,8 +160,8 @@ mod tests {
     async fn a_life_that_computes_changes_lanes_and_comes_back_when_it_has_not_for_a_while() {
         let lane = SlowLane::new(Duration::from_millis(10)).expect("threads");
         let ((say, times), (places, mut seen)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let clock = Arc::<Clock>::default();
-        let _life = lane.run(Timed::new(Box::pin(work(times, places)), clock.clone(), vec![Arc::<Ledger>::default()]), clock);
+        let stopwatch = Stopwatch::new(Arc::<Clock>::default(), vec![Arc::<Ledger>::default()]);
+        let _life = lane.run(work(times, places), stopwatch);
         let mut is_slow = async |time: u64| {
             say.send(Duration::from_millis(time)).expect("it lives");
             seen.recv().await.expect("it lives")

@@ -15,7 +15,7 @@ use bell::Bell;
 use futures::future::BoxFuture;
 
 use super::lane;
-use crate::cpu::{self, Clock};
+use crate::cpu::{self, Stopwatch};
 
 /// How often an instance that was woken while it ran is run again at once, before others are.
 const AGAIN_MAX: usize = 4;
@@ -28,8 +28,8 @@ pub(super) struct Life {
     bell: Arc<Bell>,
     /// What rings it.
     waker: Waker,
-    clock: Arc<Clock>,
-    /// The longest poll of an instance that does not compute.
+    stopwatch: Stopwatch,
+    /// How long an instance runs at once that does not compute.
     poll_max: Duration,
     /// Whether only its task runs it.
     is_private: AtomicBool,
@@ -55,11 +55,11 @@ pub(super) enum Left {
 }
 
 impl Life {
-    pub(super) fn new(future: BoxFuture<'static, ()>, clock: Arc<Clock>, poll_max: Duration) -> Life {
+    pub(super) fn new(future: BoxFuture<'static, ()>, stopwatch: Stopwatch, poll_max: Duration) -> Life {
         let bell = Arc::<Bell>::default();
         let waker = Waker::from(bell.clone());
         let state = Mutex::new(State { future: Some(future), has_begun: false });
-        Life { state, bell, waker, clock, poll_max, is_private: AtomicBool::new(false) }
+        Life { state, bell, waker, stopwatch, poll_max, is_private: AtomicBool::new(false) }
     }
 
     /// Has only its task run it, or others as well.
@@ -96,26 +96,30 @@ impl Life {
 
     fn run_locked(&self, mut state: MutexGuard<'_, State>) -> Left {
         state.has_begun = true;
-        for _ in 0..AGAIN_MAX {
-            self.bell.listen();
-            if state.poll(&self.waker).is_ready() {
-                let over = state.future.take();
-                drop(state);
-                self.bell.end();
-                drop(over);
-                return Left::Ended;
-            }
-            if self.computes() || !self.bell.rang() {
-                break;
-            }
+        if self.stopwatch.time(|| self.poll(&mut state)).is_ready() {
+            let over = state.future.take();
+            drop(state);
+            self.bell.end();
+            drop(over);
+            return Left::Ended;
         }
         drop(state); // first: whoever is woken finds it free
         self.bell.leave();
-        if self.computes() { Left::Computing } else { Left::Waiting }
+        if self.stopwatch.clock().last_run() > self.poll_max { Left::Computing } else { Left::Waiting }
     }
 
-    fn computes(&self) -> bool {
-        self.clock.last_poll() > self.poll_max
+    /// Polls it, and at once again where it was woken meanwhile.
+    fn poll(&self, state: &mut State) -> Poll<()> {
+        for _ in 0..AGAIN_MAX {
+            self.bell.listen();
+            if state.poll(&self.waker).is_ready() {
+                return Poll::Ready(());
+            }
+            if !self.bell.rang() {
+                break;
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -138,7 +142,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::cpu::Timed;
+    use crate::cpu::Clock;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -149,11 +153,10 @@ mod tests {
         }
     }
 
-    /// A life that does as it is told, and whose clock runs as an instance's does.
+    /// A life that does as it is told.
     fn life(future: impl Future<Output = ()> + Send + 'static) -> Arc<Life> {
-        let clock = Arc::<Clock>::default();
-        let future = Timed::new(Box::pin(future), clock.clone(), vec![Arc::<Ledger>::default()]);
-        Arc::new(Life::new(future.boxed(), clock, Duration::from_secs(1)))
+        let stopwatch = Stopwatch::new(Arc::<Clock>::default(), vec![Arc::<Ledger>::default()]);
+        Arc::new(Life::new(future.boxed(), stopwatch, Duration::from_secs(1)))
     }
 
     /// One that counts what it is brought.
