@@ -59,17 +59,20 @@ impl Citations {
             return None;
         }
         let [answer, question] = [answer, question].map(str::to_lowercase);
-        let texts: Vec<(u32, String)> = sources.iter().map(|(n, text)| (*n, text.to_lowercase())).collect();
-        let (said, asked) = (words(&answer), words(&question));
-        let texts: Vec<(u32, BTreeSet<&str>)> = texts.iter().map(|(n, text)| (*n, words(text))).collect();
+        let said: BTreeSet<&str> = words(&answer).collect();
+        if said.is_empty() {
+            return None;
+        }
+        let asked: BTreeSet<&str> = words(&question).collect();
+        let shared = |text: &str| words(&text.to_lowercase()).filter_map(|word| said.get(word).copied()).collect::<BTreeSet<&str>>();
+        let texts: Vec<(u32, BTreeSet<&str>)> = sources.iter().map(|(n, text)| (*n, shared(text))).collect();
         let weight = |word: &&str| {
-            let holders = texts.iter().filter(|(_, text)| text.contains(word)).count().max(1);
+            let holders = texts.iter().filter(|(_, shared)| shared.contains(word)).count();
             let worth = if asked.contains(word) { 1.0 } else { 2.0 };
             worth / holders as f64
         };
-        let score = |text: &BTreeSet<&str>| said.iter().filter(|word| text.contains(*word)).map(weight).sum::<f64>();
         // Of several with as much the first, which was found to be the best.
-        let scored = texts.iter().rev().map(|(n, text)| (*n, score(text)));
+        let scored = texts.iter().rev().map(|(n, shared)| (*n, shared.iter().map(weight).sum::<f64>()));
         let (n, _) = scored.max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|(_, score)| *score > 0.0)?;
         self.cited.insert(n);
         Some(format!(" [{n}]"))
@@ -88,12 +91,12 @@ impl Citations {
 }
 
 /// The words of a text in small letters that say something, without the commonest endings; numbers with what is behind their point.
-fn words(text: &str) -> BTreeSet<&str> {
-    let is_inside = |c: char| c.is_alphanumeric() || c == '.' || c == ',';
-    let words = text.split(|c: char| !is_inside(c)).map(|word| word.trim_matches(['.', ',']));
-    let has_digit = |word: &str| word.contains(|c: char| c.is_ascii_digit());
-    let words = words.filter(|word| has_digit(word) || word.chars().count() > 3);
-    words.map(|word| if has_digit(word) { word } else { stem(word) }).collect()
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == ',')).map(|word| word.trim_matches(['.', ',']));
+    words.filter_map(|word| match word.contains(|c: char| c.is_ascii_digit()) {
+        true => Some(word),
+        false => (word.chars().count() > 3).then(|| stem(word)),
+    })
 }
 
 /// A word without its ending, as far as four letters are left.
@@ -156,6 +159,7 @@ mod tests {
 
     #[test]
     fn words_are_compared_without_their_endings() {
-        assert_eq!(words("painted, paints: 4.90, the e12."), ["4.90", "e12", "paint"].into());
+        let words: Vec<&str> = words("painted, paints: 4.90, the e12.").collect();
+        assert_eq!(words, ["paint", "paint", "4.90", "e12"]);
     }
 }
