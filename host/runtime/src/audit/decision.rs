@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use policy::audit::{Decision, Kind, Record, shorten};
 use policy::{Action, Allowed, Caller, Denied, Reason, Snapshot};
 
-use super::trail::is_only_counted;
+use super::trail::{Who, is_only_counted};
 use super::{Class, Trail};
 use crate::governance::Governance;
 
@@ -68,11 +68,21 @@ impl Asked<'_> {
         let name = action.name();
         let text = action.to_string();
         let target = text.strip_prefix(name).unwrap_or(&text).trim_start();
-        Record {
+        let find_out = || Who {
             request: self.trail.map(|_| self.request.into()),
             client: self.client.map(|client| client.to_string().into()),
-            tenant: Some(caller.tenant().as_str().into()),
-            caller: Some(caller.id().into()),
+            tenant: caller.tenant().as_str().into(),
+            caller: caller.id().into(),
+        };
+        let Who { request, client, tenant, caller } = match self.trail {
+            Some(trail) => trail.who(find_out).clone(),
+            None => find_out(),
+        };
+        Record {
+            request,
+            client,
+            tenant: Some(tenant),
+            caller: Some(caller),
             policy: Some(policy.hash().clone()),
             action: Some(name.into()),
             target: (!target.is_empty()).then(|| target.into()),

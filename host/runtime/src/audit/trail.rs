@@ -1,6 +1,6 @@
 //! What one request has told the log.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use policy::audit::{Counts, Record, Usage};
@@ -17,9 +17,19 @@ pub(super) fn is_only_counted(action: &Action<'_>) -> bool {
     matches!(action, Action::Read(_) | Action::Config(_) | Action::Log)
 }
 
+/// In whose name a request's records are: the same in all of them.
+#[derive(Debug, Clone)]
+pub(super) struct Who {
+    pub(super) request: Option<Arc<str>>,
+    pub(super) client: Option<Arc<str>>,
+    pub(super) tenant: Arc<str>,
+    pub(super) caller: Arc<str>,
+}
+
 /// What a request has used and told until now.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
+    who: OnceLock<Who>,
     /// What models did for it.
     pub(crate) meter: Arc<Meter>,
     /// The last record that has to be durable before the head of the answer, or a request to another host, leaves the server.
@@ -32,6 +42,11 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
+    /// In whose name it is, which is found out once.
+    pub(super) fn who(&self, find_out: impl FnOnce() -> Who) -> &Who {
+        self.who.get_or_init(find_out)
+    }
+
     /// Counts the use of a right that has no record of its own.
     pub(super) fn count(&self, action: &Action<'_>) {
         let counter = match action {
