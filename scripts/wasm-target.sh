@@ -6,7 +6,8 @@
 # 1. Nothing to do where a toolchain has the target already.
 # 2. Otherwise rustup adds it (not with WASM_NO_RUSTUP=1).
 # 3. Otherwise, where rustup's server can't be reached, Debian's packages of the same compiler are unpacked into a private
-#    folder (no root, nothing installed system-wide) and std is built once from their source. About a minute, 600 MB.
+#    folder (no root, nothing installed system-wide), std is built once from their source, and libc brought up to date (with a
+#    package of pip's). About a minute, 600 MB.
 set -euo pipefail
 
 target=wasm32-wasip2
@@ -77,55 +78,42 @@ env -u CARGO_BUILD_TARGET -u CARGO_ENCODED_RUSTFLAGS -u RUSTC_WRAPPER LD_LIBRARY
 cp "$build/target/$target/release/deps/"*.rlib "$libs/"
 rm -rf "$libs"/libstd_build*.rlib
 
-# `std::net` wants sockets of libc, and Debian's has none: they are refused, as by a host that grants none.
-cat >"$build/sockets.rs" <<'RUST'
-#![no_std]
-#![feature(thread_local)]
-use core::ffi::{c_char, c_int};
+# Debian's libc is of 2022. It looks for folders before the program begins, though that may want none, and knows no sockets, which
+# `std::net` links to. So its functions for paths are replaced by those of a newer one, whose source comes with Zig's compiler, and
+# sockets are refused, as by a host that grants none.
+python3 -m pip download -q --disable-pip-version-check --no-deps -d "$build" ziglang==0.17.1 >&2
+python3 -m zipfile -e "$build"/ziglang-*.whl "$build"
+chmod +x "$build/ziglang/zig"
+newer=$build/ziglang/lib/libc/wasi/libc-bottom-half
+sed -i '/^__attribute__((constructor(51)))$/d' "$newer/sources/preopens.c" # Zig's own: they are looked for at the first use
+printf '#define LOCK(lock)\n#define UNLOCK(lock)\n' >"$build/lock.h"       # there are no threads
+cat >"$build/sockets.c" <<'C'
+#include <errno.h>
 
-unsafe extern "C" {
-    #[thread_local]
-    static mut errno: c_int;
-}
+#define REFUSE(name) int name(int a, int b, int c) { (void)a, (void)b, (void)c; errno = EACCES; return -1; }
+#define REFUSE_6(name) int name(int a, int b, int c, int d, int e, int f) { (void)d, (void)e, (void)f; return socket(a, b, c); }
 
-macro_rules! refuse {
-    ($($name:ident($($argument:ty),*))*) => {
-        $(#[unsafe(no_mangle)]
-        extern "C" fn $name($(_: $argument),*) -> c_int {
-            unsafe { errno = 2 }; // EACCES
-            -1
-        })*
-    };
-}
-
-refuse! {
-    socket(c_int, c_int, c_int)
-    connect(c_int, usize, u32)
-    bind(c_int, usize, u32)
-    listen(c_int, c_int)
-    getsockname(c_int, usize, usize)
-    getpeername(c_int, usize, usize)
-    setsockopt(c_int, c_int, c_int, usize, u32)
-    sendto(c_int, usize, usize, c_int, usize, u32)
-    recvfrom(c_int, usize, usize, c_int, usize, usize)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn getaddrinfo(_: usize, _: usize, _: usize, _: usize) -> c_int {
-    -4 // EAI_FAIL
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn freeaddrinfo(_: usize) {}
-
-#[unsafe(no_mangle)]
-extern "C" fn gai_strerror(_: c_int) -> *const c_char {
-    c"names are not looked up here".as_ptr()
-}
-RUST
-LD_LIBRARY_PATH="$usr/lib" RUSTC_BOOTSTRAP=1 "$usr/bin/rustc" "$build/sockets.rs" --crate-type lib --emit obj --edition 2024 --target $target \
-  -C panic=abort -C opt-level=s -o "$build/sockets.o"
-ar q "$libs/self-contained/libc.a" "$build/sockets.o"
+REFUSE(socket)
+REFUSE(connect)
+REFUSE(bind)
+REFUSE(getsockname)
+REFUSE(getpeername)
+REFUSE_6(sendto)
+REFUSE_6(recvfrom)
+int listen(int a, int b) { return socket(a, b, 0); }
+int setsockopt(int a, int b, int c, int d, int e) { (void)d, (void)e; return socket(a, b, c); }
+int getaddrinfo(int a, int b, int c, int d) { (void)a, (void)b, (void)c, (void)d; return -4; } // EAI_FAIL
+void freeaddrinfo(int a) { (void)a; }
+const char *gai_strerror(int a) { (void)a; return "names are not looked up here"; }
+C
+cp "$newer"/sources/{preopens,posix,chdir}.c "$build"
+for part in preopens posix chdir sockets; do
+  ZIG_GLOBAL_CACHE_DIR=$build/cache ZIG_LOCAL_CACHE_DIR=$build/cache "$build/ziglang/zig" cc -target wasm32-wasi -Os \
+    -I "$newer/headers/private" -I "$newer/cloudlibc/src" -I "$newer/cloudlibc/src/include" -I "$build" \
+    -c "$build/$part.c" -o "$build/$part.o" >&2
+done
+ar d "$libs/self-contained/libc.a" preopens.o posix.o chdir.o
+ar q "$libs/self-contained/libc.a" "$build"/{preopens,posix,chdir,sockets}.o
 rm -rf "$build"
 rustup toolchain link $name "$usr"
 has_std "+$name" || fail "std is still missing"
