@@ -64,7 +64,8 @@ impl Citations {
             return None;
         }
         let asked: BTreeSet<&str> = words(&question).collect();
-        let shared = |text: &str| words(&text.to_lowercase()).filter_map(|word| said.get(word).copied()).collect::<BTreeSet<&str>>();
+        let shared =
+            |text: &str| words(&text.to_lowercase()).filter_map(|word| said.get(word).copied()).collect::<BTreeSet<&str>>();
         let texts: Vec<(u32, BTreeSet<&str>)> = sources.iter().map(|(n, text)| (*n, shared(text))).collect();
         let weight = |word: &&str| {
             let holders = texts.iter().filter(|(_, shared)| shared.contains(word)).count();

@@ -1,9 +1,9 @@
 //! The passages that an answer is made from: found, chosen by what fits the prompt, numbered.
 
 use serde::{Deserialize, Serialize};
+use tessera_sdk::Error;
 use tessera_sdk::inference::Message;
 use tessera_sdk::tokenize::{self, Input};
-use tessera_sdk::Error;
 
 use crate::bindings::rag::prompt::prompt;
 use crate::bindings::rag::retriever::retrieve;

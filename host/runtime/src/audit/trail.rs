@@ -1,7 +1,7 @@
 //! What one request has told the log.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use policy::audit::{Counts, Record, Usage};
 use policy::{Action, Meter};
