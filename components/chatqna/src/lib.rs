@@ -1,7 +1,8 @@
 //! Answers questions from ingested documents: OPEA's `POST /v1/chatqna` and `POST /v1/retrievaltool`, and a page to chat with.
 //!
 //! A question goes: passages are retrieved (by the component `retriever`, in process); those that fit, counted in the model's
-//! tokens, are numbered and put into a prompt (by `prompt-template`); the model answers from them, with citations `[n]`. Where nothing that was found answers the question, it says so and no model is asked.
+//! tokens, are numbered and put into a prompt (by `prompt-template`); the model answers from them, with citations `[n]`. Where
+//! nothing that was found answers the question, it says so and no model is asked.
 
 mod answer;
 mod bindings;
